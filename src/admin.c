@@ -1,0 +1,439 @@
+/*
+ * admin.c
+ *		SQL functions that create, drop, start and stop streams.
+ *
+ * Tables are made with the caller's rights, catalog rows written with those of
+ * evilnet's owner after the caller's were checked.  Workers follow the catalog:
+ * a trigger on it has the launcher told at commit.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/dependency.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_foreign_server.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "commands/trigger.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/regproc.h"
+#include "utils/timestamp.h"
+#include "utils/varlena.h"
+
+#include "aggregate_create.h"
+#include "compat.h"
+#include "fdw_servers.h"
+#include "shmem.h"
+#include "spi.h"
+#include "stream.h"
+
+PG_FUNCTION_INFO_V1(evn_admin_create_stream);
+PG_FUNCTION_INFO_V1(evn_admin_drop_stream);
+PG_FUNCTION_INFO_V1(evn_admin_pause);
+PG_FUNCTION_INFO_V1(evn_admin_resume);
+PG_FUNCTION_INFO_V1(evn_admin_seek);
+PG_FUNCTION_INFO_V1(evn_admin_home);
+PG_FUNCTION_INFO_V1(evn_admin_stream_changed);
+PG_FUNCTION_INFO_V1(evn_admin_worker_slots);
+
+/* arguments of create_stream, in their order */
+enum
+{
+	ARG_NAME, ARG_SERVER, ARG_TOPIC, ARG_START_AT, ARG_WORKERS, ARG_DEDUP, ARG_STORE, ARG_KEEP_RAW,
+	ARG_ON_ERROR, ARG_ERROR_BUDGET, ARG_PARTITION_INTERVAL, ARG_BATCH_MESSAGES, ARG_BATCH_BYTES,
+	ARG_BATCH_INTERVAL, ARG_IF_NOT_EXISTS, NARGS
+};
+
+static const char *const arg_names[NARGS] = {
+	"name", "server", "topic", "start_at", "workers", "dedup", "store", "keep_raw",
+	"on_error", "error_budget", "partition_interval", "batch_messages", "batch_bytes",
+	"batch_interval", "if_not_exists"
+};
+
+static bool launcher_to_be_told = false;
+
+static void
+tell_launcher(XactEvent event, void *arg)
+{
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT)
+		return;
+	if (event == XACT_EVENT_COMMIT && launcher_to_be_told)
+		evn_shmem_mark_dirty(MyDatabaseId);
+	launcher_to_be_told = false;
+}
+
+Datum
+evn_admin_stream_changed(PG_FUNCTION_ARGS)
+{
+	static bool registered = false;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function %s must be called as a trigger", "evilnet.stream_changed")));
+	/* a restore may run on a server that does not preload evilnet */
+	if (evn_shared == NULL)
+		return PointerGetDatum(NULL);
+	if (!registered)
+		RegisterXactCallback(tell_launcher, NULL);
+	registered = true;
+	launcher_to_be_told = true;
+	return PointerGetDatum(NULL);
+}
+
+/* dedup alone may be null: it follows store then */
+static void
+check_arguments(FunctionCallInfo fcinfo)
+{
+	for (int i = 0; i < NARGS; i++)
+		if (PG_ARGISNULL(i) && i != ARG_DEDUP)
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("argument \"%s\" must not be null", arg_names[i])));
+	if (!PG_GETARG_BOOL(ARG_STORE) &&
+		(PG_GETARG_BOOL(ARG_KEEP_RAW) || (!PG_ARGISNULL(ARG_DEDUP) && PG_GETARG_BOOL(ARG_DEDUP))))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a stream with store => false cannot have dedup or keep_raw"),
+				 errhint("Both need the stored posts.")));
+	if (GetDatabaseEncoding() != PG_UTF8)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("streams need a database with encoding UTF8"),
+				 errhint("Create one: CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0.")));
+}
+
+/* earliest, latest, or a timestamp, whose text is made independent of the session's settings */
+static char *
+canonical_start(const char *start_at)
+{
+	Datum		ts;
+	char	   *utc;
+
+	if (strcmp(start_at, "earliest") == 0 || strcmp(start_at, "latest") == 0)
+		return pstrdup(start_at);
+	ts = DirectFunctionCall3(timestamptz_in, CStringGetDatum(start_at),
+							 ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+	utc = DatumGetCString(DirectFunctionCall1(timestamp_out, DirectFunctionCall2(timestamptz_zone,
+																				 CStringGetTextDatum("UTC"), ts)));
+	return psprintf("%s UTC", utc);
+}
+
+/* The table's name and the schema it goes to. */
+static RangeVar *
+table_name(const char *name, Oid *schema)
+{
+	RangeVar   *range = makeRangeVarFromNameList(textToQualifiedNameList(cstring_to_text(name)));
+
+	*schema = RangeVarGetCreationNamespace(range);
+	if (strlen(range->relname) + strlen("_by_city_slots") >= NAMEDATALEN)
+		ereport(ERROR,
+				(errcode(ERRCODE_NAME_TOO_LONG),
+				 errmsg("stream name \"%s\" is too long", range->relname),
+				 errhint("Use at most %d bytes.", (int) (NAMEDATALEN - 1 - strlen("_by_city_slots")))));
+	return range;
+}
+
+static void
+create_table(const char *name, bool keep_raw)
+{
+	evn_spi_execf(SPI_OK_UTILITY, "CREATE TABLE %s (id bigint NOT NULL, created_at timestamptz NOT NULL,"
+				  " author_id bigint, kind text NOT NULL, lang text, city_id int NOT NULL, city_source text NOT NULL,"
+				  " text text, hashtags text[] NOT NULL, kafka_partition int NOT NULL, kafka_offset bigint NOT NULL%s)"
+				  " PARTITION BY RANGE (created_at)", name, keep_raw ? ", raw text" : "");
+	evn_spi_execf(SPI_OK_UTILITY, "COMMENT ON TABLE %s IS 'posts of a Kafka topic, stored by evilnet'", name);
+}
+
+static void
+create_deletes_table(const char *deletes, const char *name)
+{
+	evn_spi_execf(SPI_OK_UTILITY, "CREATE TABLE %s (id bigint NOT NULL UNIQUE, deleted_at timestamptz NOT NULL"
+				  " DEFAULT pg_catalog.now())", deletes);
+	evn_spi_execf(SPI_OK_UTILITY, "COMMENT ON TABLE %s IS %s", deletes,
+				  quote_literal_cstr(psprintf("ids that delete notices named, for stream %s", name)));
+}
+
+/* hll lives in a schema of its user's choice, or nowhere */
+static char *
+hll_schema(void)
+{
+	Oid			extension = get_extension_oid("hll", true);
+	char	   *schema;
+
+	if (!OidIsValid(extension))
+		return NULL;
+	evn_spi_execf(SPI_OK_SELECT, "SELECT pg_catalog.quote_ident(n.nspname) FROM pg_catalog.pg_extension e"
+				  " JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace WHERE e.oid = %u", extension);
+	schema = TextDatumGetCString(evn_spi_value(0, 1));
+	return schema;
+}
+
+/* tweets_by_city is an aggregate like any other */
+static char *
+by_city_query(const char *name)
+{
+	char	   *hll = hll_schema();
+	char	   *authors = hll == NULL ? "" :
+		psprintf(", %s.hll_add_agg(%s.hll_hash_bigint(author_id)) AS authors", hll, hll);
+
+	return psprintf("SELECT evilnet.time_bucket('1 minute', created_at) AS bucket, city_id,"
+					" pg_catalog.count(*) AS tweets,"
+					" pg_catalog.count(*) FILTER (WHERE kind = 'retweet') AS retweets%s"
+					" FROM %s GROUP BY 1, 2", authors, name);
+}
+
+static void
+write_stream(FunctionCallInfo fcinfo, Oid relid, Oid deletes, bool dedup)
+{
+	Oid			types[15] = {REGCLASSOID, NAMEOID, TEXTOID, TEXTOID, INT4OID, BOOLOID, BOOLOID, BOOLOID,
+		TEXTOID, FLOAT8OID, INTERVALOID, INT4OID, INT4OID, INTERVALOID, REGCLASSOID};
+	Datum		values[15];
+	char		nulls[15];
+	EvnSpi		spi;
+
+	memset(nulls, ' ', sizeof(nulls));
+	values[0] = ObjectIdGetDatum(relid);
+	for (int i = ARG_SERVER; i <= ARG_BATCH_INTERVAL; i++)
+		values[i] = PG_GETARG_DATUM(i);
+	values[ARG_START_AT] = CStringGetTextDatum(canonical_start(text_to_cstring(PG_GETARG_TEXT_PP(ARG_START_AT))));
+	values[ARG_DEDUP] = BoolGetDatum(dedup);
+	values[14] = ObjectIdGetDatum(deletes);
+	nulls[14] = OidIsValid(deletes) ? ' ' : 'n';
+	evn_spi_begin(&spi, evn_spi_catalog_owner());
+	evn_spi_exec_args("INSERT INTO evilnet.stream (stream, server, topic, start_at, workers, dedup, store, keep_raw,"
+					  " on_error, error_budget, partition_interval, batch_messages, batch_bytes, batch_interval,"
+					  " deletes) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+					  15, types, values, nulls, SPI_OK_INSERT);
+	evn_spi_end(&spi);
+}
+
+static void
+check_options(ForeignServer *server)
+{
+	int			noptions;
+
+	/* raises when the embedded broker is meant but not running */
+	(void) evn_fdw_servers_options(server, GetUserId(), &noptions);
+}
+
+Datum
+evn_admin_create_stream(PG_FUNCTION_ARGS)
+{
+	RangeVar   *range;
+	Oid			schema;
+	Oid			relid;
+	Oid			deletes = InvalidOid;
+	ForeignServer *server;
+	char	   *name;
+	char	   *deletes_name;
+	bool		dedup;
+	Interval   *partition_interval;
+	EvnSpi		spi;
+
+	evn_shmem_require();
+	check_arguments(fcinfo);
+	range = table_name(text_to_cstring(PG_GETARG_TEXT_PP(ARG_NAME)), &schema);
+	relid = get_relname_relid(range->relname, schema);
+	if (OidIsValid(relid) && PG_GETARG_BOOL(ARG_IF_NOT_EXISTS))
+	{
+		ereport(NOTICE, (errcode(ERRCODE_DUPLICATE_TABLE),
+						 errmsg("relation \"%s\" already exists, skipping", range->relname)));
+		PG_RETURN_OID(relid);
+	}
+	server = evn_fdw_servers_get(NameStr(*PG_GETARG_NAME(ARG_SERVER)), GetUserId());
+	check_options(server);
+	partition_interval = PG_GETARG_INTERVAL_P(ARG_PARTITION_INTERVAL);
+	(void) evn_stream_partition_us(partition_interval);
+	dedup = PG_ARGISNULL(ARG_DEDUP) ? PG_GETARG_BOOL(ARG_STORE) : PG_GETARG_BOOL(ARG_DEDUP);
+	name = quote_qualified_identifier(get_namespace_name(schema), range->relname);
+	deletes_name = quote_qualified_identifier(get_namespace_name(schema),
+											  psprintf("%s_deletes", range->relname));
+
+	evn_spi_begin(&spi, InvalidOid);
+	create_table(name, PG_GETARG_BOOL(ARG_KEEP_RAW));
+	if (PG_GETARG_BOOL(ARG_STORE))
+		create_deletes_table(deletes_name, name);
+	relid = get_relname_relid(range->relname, schema);
+	if (PG_GETARG_BOOL(ARG_STORE))
+		deletes = get_relname_relid(psprintf("%s_deletes", range->relname), schema);
+	/* dropping the server is refused then, or with CASCADE drops the stream */
+	evn_stream_depend(relid, ForeignServerRelationId, server->serverid, DEPENDENCY_NORMAL);
+	if (OidIsValid(deletes))
+		evn_stream_depend(deletes, RelationRelationId, relid, DEPENDENCY_AUTO);
+	write_stream(fcinfo, relid, deletes, dedup);
+	(void) evn_aggregate_create(relid, psprintf("%s_by_city", range->relname), by_city_query(name));
+	evn_spi_end(&spi);
+	PG_RETURN_OID(relid);
+}
+
+/* Raises unless the relation is a stream and the current user owns it. */
+static void
+require_owned_stream(Oid relid)
+{
+	EvnSpi		spi;
+	bool		found;
+
+	evn_shmem_require();
+	if (get_rel_name(relid) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation with OID %u does not exist", relid)));
+	if (!evn_owns_relation(relid, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(relid));
+	evn_spi_begin(&spi, evn_spi_catalog_owner());
+	found = evn_spi_execf(SPI_OK_SELECT, "SELECT FROM evilnet.stream WHERE stream = %u", relid) > 0;
+	evn_spi_end(&spi);
+	if (!found)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not a stream", get_rel_name(relid)),
+				 errhint("evilnet.stream lists the streams.")));
+}
+
+Datum
+evn_admin_drop_stream(PG_FUNCTION_ARGS)
+{
+	Oid			relid = PG_GETARG_OID(0);
+	EvnSpi		spi;
+
+	require_owned_stream(relid);
+	/* positions first, as a worker takes them first */
+	evn_spi_begin(&spi, evn_spi_catalog_owner());
+	evn_spi_execf(SPI_OK_DELETE, "DELETE FROM evilnet.stream WHERE stream = %u", relid);
+	evn_spi_end(&spi);
+	evn_spi_begin(&spi, InvalidOid);
+	evn_spi_execf(SPI_OK_UTILITY, "DROP TABLE %s", evn_spi_qualified_name(relid));
+	evn_spi_end(&spi);
+	PG_RETURN_VOID();
+}
+
+Datum
+evn_admin_home(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(psprintf(UINT64_FORMAT "/%u", GetSystemIdentifier(), MyDatabaseId)));
+}
+
+static void
+set_enabled(Oid relid, bool enabled)
+{
+	EvnSpi		spi;
+
+	require_owned_stream(relid);
+	evn_spi_begin(&spi, evn_spi_catalog_owner());
+	evn_spi_execf(SPI_OK_UPDATE, "UPDATE evilnet.stream SET enabled = %s, stop_reason = NULL%s WHERE stream = %u",
+				  enabled ? "true" : "false", enabled ? ", home = evilnet.home()" : "", relid);
+	evn_spi_end(&spi);
+}
+
+Datum
+evn_admin_pause(PG_FUNCTION_ARGS)
+{
+	set_enabled(PG_GETARG_OID(0), false);
+	PG_RETURN_VOID();
+}
+
+Datum
+evn_admin_resume(PG_FUNCTION_ARGS)
+{
+	set_enabled(PG_GETARG_OID(0), true);
+	PG_RETURN_VOID();
+}
+
+Datum
+evn_admin_seek(PG_FUNCTION_ARGS)
+{
+	Oid			relid = PG_GETARG_OID(0);
+	char	   *start_at = canonical_start(text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	EvnSpi		spi;
+
+	require_owned_stream(relid);
+	evn_spi_begin(&spi, evn_spi_catalog_owner());
+	/* the old positions and their journal belong to another log */
+	evn_spi_execf(SPI_OK_DELETE, "DELETE FROM evilnet.stream_offset WHERE stream = %u", relid);
+	evn_spi_execf(SPI_OK_DELETE, "DELETE FROM evilnet.batch WHERE stream = %u", relid);
+	evn_spi_execf(SPI_OK_UPDATE, "UPDATE evilnet.stream SET enabled = true, stop_reason = NULL, home = evilnet.home(), start_at = %s"
+				  " WHERE stream = %u", quote_literal_cstr(start_at), relid);
+	evn_spi_end(&spi);
+	PG_RETURN_VOID();
+}
+
+static const char *
+state_name(const EvnWorkerSlot *slot)
+{
+	static const char *const names[] = {"waiting", "starting", "connecting", "running", "idle", "backoff"};
+
+	return names[slot->state];
+}
+
+static Datum
+stage_array(const EvnWorkerSlot *slot)
+{
+	Datum		values[EVN_NSTAGES];
+
+	for (int i = 0; i < EVN_NSTAGES; i++)
+		values[i] = Int64GetDatum(slot->stage_us[i]);
+	return PointerGetDatum(construct_array(values, EVN_NSTAGES, INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
+										   TYPALIGN_DOUBLE));
+}
+
+static void
+put_slot(ReturnSetInfo *result, const EvnWorkerSlot *slot)
+{
+	Datum		values[15];
+	bool		nulls[15] = {0};
+
+	values[0] = ObjectIdGetDatum(slot->stream);
+	values[1] = Int32GetDatum(slot->number);
+	values[2] = CStringGetTextDatum(state_name(slot));
+	values[3] = Int32GetDatum(slot->pid);
+	nulls[3] = slot->pid == 0;
+	values[4] = Float8GetDatum(slot->rows_per_second);
+	values[5] = Int64GetDatum(slot->lag_messages);
+	nulls[5] = slot->lag_messages < 0;
+	values[6] = Float8GetDatum(slot->lag_seconds);
+	nulls[6] = slot->lag_seconds < 0;
+	values[7] = Int64GetDatum(slot->batches);
+	values[8] = Int64GetDatum(slot->batch_messages);
+	values[9] = Int32GetDatum(slot->last_batch_messages);
+	values[10] = Float8GetDatum(slot->last_batch_us / 1000.0);
+	values[11] = TimestampTzGetDatum(slot->last_batch_at);
+	nulls[9] = nulls[10] = nulls[11] = slot->last_batch_at == 0;
+	values[12] = CStringGetTextDatum(slot->last_error);
+	values[13] = TimestampTzGetDatum(slot->last_error_at);
+	nulls[12] = nulls[13] = slot->last_error_at == 0;
+	values[14] = stage_array(slot);
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+Datum
+evn_admin_worker_slots(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	EvnWorkerSlot *slots;
+	int			nslots = 0;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (evn_shared == NULL)
+		return (Datum) 0;
+	slots = palloc(sizeof(EvnWorkerSlot) * evn_shared->nslots);
+	LWLockAcquire(evn_shared->lock, LW_SHARED);
+	for (int i = 0; i < evn_shared->nslots; i++)
+		if (evn_shared->slots[i].in_use && evn_shared->slots[i].dbid == MyDatabaseId)
+			slots[nslots++] = evn_shared->slots[i];
+	LWLockRelease(evn_shared->lock);
+	for (int i = 0; i < nslots; i++)
+		if (get_rel_name(slots[i].stream) != NULL && evn_owns_relation(slots[i].stream, GetUserId()))
+			put_slot(result, &slots[i]);
+	return (Datum) 0;
+}

@@ -1,0 +1,126 @@
+/*
+ * compat.h
+ *		What differs between PostgreSQL 15 and 18, in one place: no other file
+ *		looks at PG_VERSION_NUM.
+ */
+#ifndef EVN_COMPAT_H
+#define EVN_COMPAT_H
+
+#include "access/genam.h"
+#include "catalog/dependency.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_database.h"
+#include "catalog/pg_foreign_server.h"
+#include "commands/dbcommands.h"
+#include "executor/executor.h"
+#include "mb/pg_wchar.h"
+#include "nodes/parsenodes.h"
+#include "optimizer/optimizer.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#if PG_VERSION_NUM < 150000 || PG_VERSION_NUM >= 190000
+#error "evilnet needs PostgreSQL 15 to 18"
+#endif
+
+/* until 17 a suffix */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
+/* pg_database_ownercheck became object_ownercheck in 16 */
+static inline bool
+evn_owns_database(Oid dbid, Oid userid)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(DatabaseRelationId, dbid, userid);
+#else
+	return pg_database_ownercheck(dbid, userid);
+#endif
+}
+
+static inline bool
+evn_may_use_server(Oid serverid, Oid userid)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_aclcheck(ForeignServerRelationId, serverid, userid, ACL_USAGE) == ACLCHECK_OK;
+#else
+	return pg_foreign_server_aclcheck(serverid, userid, ACL_USAGE) == ACLCHECK_OK;
+#endif
+}
+
+static inline bool
+evn_owns_relation(Oid relid, Oid userid)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(RelationRelationId, relid, userid);
+#else
+	return pg_class_ownercheck(relid, userid);
+#endif
+}
+
+/* 18 counts index searches into a struct that may be left out */
+static inline IndexScanDesc
+evn_index_beginscan(Relation rel, Relation index, Snapshot snapshot, int nkeys)
+{
+#if PG_VERSION_NUM >= 180000
+	return index_beginscan(rel, index, snapshot, NULL, nkeys, 0);
+#else
+	return index_beginscan(rel, index, snapshot, nkeys, 0);
+#endif
+}
+
+/* 18 dropped execute_once */
+static inline void
+evn_executor_run(QueryDesc *desc)
+{
+#if PG_VERSION_NUM >= 180000
+	ExecutorRun(desc, ForwardScanDirection, 0);
+#else
+	ExecutorRun(desc, ForwardScanDirection, 0, true);
+#endif
+}
+
+/* From 18 on, grouped expressions are variables of a range table entry of their own. */
+static inline Node *
+evn_group_expression(Query *query, Node *node)
+{
+#if PG_VERSION_NUM >= 180000
+	if (query->hasGroupRTE)
+		return flatten_group_exprs(NULL, query, node);
+#else
+	(void) query;
+#endif
+	return node;
+}
+
+/* Permissions stood in the range table entry itself until 15. */
+static inline void
+evn_rte_forget_permissions(RangeTblEntry *rte)
+{
+#if PG_VERSION_NUM >= 160000
+	rte->perminfoindex = 0;
+#else
+	rte->requiredPerms = 0;
+	rte->checkAsUser = InvalidOid;
+	rte->selectedCols = NULL;
+	rte->insertedCols = NULL;
+	rte->updatedCols = NULL;
+	rte->extraUpdatedCols = NULL;
+#endif
+}
+
+/* 16 added a last argument: only summarizing indexes */
+static inline List *
+evn_insert_index_tuples(ResultRelInfo *result, TupleTableSlot *slot, EState *estate)
+{
+#if PG_VERSION_NUM >= 160000
+	return ExecInsertIndexTuples(result, slot, estate, false, false, NULL, NIL, false);
+#else
+	return ExecInsertIndexTuples(result, slot, estate, false, false, NULL, NIL);
+#endif
+}
+
+#endif							/* EVN_COMPAT_H */

@@ -1,0 +1,181 @@
+/*
+ * database_hook.c
+ *		Keeps workers out of a database while it is dropped, renamed or copied.
+ *
+ * PostgreSQL refuses these commands while other sessions are connected, and
+ * our workers are such sessions.  So they are ended first and kept out until
+ * the command is over; when it failed they start again.
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "catalog/pg_database.h"
+#include "commands/dbcommands.h"
+#include "commands/defrem.h"
+#include "miscadmin.h"
+#include "storage/latch.h"
+#include "tcop/utility.h"
+#include "utils/acl.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "database_hook.h"
+#include "shmem.h"
+#include "worker.h"
+
+#define POLL_MS		10
+#define GIVE_UP_MS	30000
+
+static ProcessUtility_hook_type prev_process_utility = NULL;
+
+/* Name of the database that the statement needs for itself, or NULL. */
+static const char *
+exclusive_database(Node *statement)
+{
+	ListCell   *cell;
+
+	if (IsA(statement, DropdbStmt))
+		return ((DropdbStmt *) statement)->dbname;
+	if (IsA(statement, RenameStmt) && ((RenameStmt *) statement)->renameType == OBJECT_DATABASE)
+		return ((RenameStmt *) statement)->subname;
+	if (IsA(statement, CreatedbStmt))
+		foreach(cell, ((CreatedbStmt *) statement)->options)
+		{
+			DefElem    *option = lfirst_node(DefElem, cell);
+
+			if (strcmp(option->defname, "template") == 0 && option->arg != NULL)
+				return defGetString(option);
+		}
+	return NULL;
+}
+
+/* Whether the user may run the command at all: others must not stop the workers. */
+static bool
+may_hold(Node *statement, Oid dbid)
+{
+	if (evn_owns_database(dbid, GetUserId()))
+		return true;
+	return IsA(statement, CreatedbStmt) && have_createdb_privilege();
+}
+
+/* End the processes in the database; returns how many are still there. */
+static int
+end_processes(Oid dbid)
+{
+	int			left = 0;
+
+	LWLockAcquire(evn_shared->lock, LW_SHARED);
+	for (int i = 0; i < evn_shared->nslots; i++)
+	{
+		EvnWorkerSlot *slot = &evn_shared->slots[i];
+
+		if (slot->pid == 0 || slot->dbid != dbid)
+			continue;
+		kill(slot->pid, SIGTERM);
+		left++;
+	}
+	if (evn_shared->scan_pid != 0 && evn_shared->scan_dbid == dbid)
+	{
+		kill(evn_shared->scan_pid, SIGTERM);
+		left++;
+	}
+	LWLockRelease(evn_shared->lock);
+	return left;
+}
+
+static void
+wait_until_empty(Oid dbid)
+{
+	TimestampTz give_up = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), GIVE_UP_MS);
+
+	while (end_processes(dbid) > 0)
+	{
+		/* the command itself then says who is still connected */
+		if (GetCurrentTimestamp() > give_up)
+			return;
+		evn_worker_wait(POLL_MS);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+static void
+set_hold(Oid dbid, bool held)
+{
+	EvnDatabaseNote *note;
+	int			launcher_pid;
+
+	LWLockAcquire(evn_shared->lock, LW_EXCLUSIVE);
+	note = evn_shmem_note(dbid, held);
+	if (note != NULL)
+	{
+		note->held = held;
+		note->holder_pid = MyProcPid;
+		note->dirty = true;
+	}
+	launcher_pid = evn_shared->launcher_pid;
+	LWLockRelease(evn_shared->lock);
+	evn_shmem_wake(launcher_pid);
+}
+
+/* The database is gone, and with it all that was wanted of it. */
+static void
+forget_database(Oid dbid)
+{
+	EvnDatabaseNote *note;
+
+	LWLockAcquire(evn_shared->lock, LW_EXCLUSIVE);
+	note = evn_shmem_note(dbid, false);
+	if (note != NULL)
+		note->dirty = false;
+	for (int i = 0; i < evn_shared->nslots; i++)
+		if (evn_shared->slots[i].dbid == dbid)
+			evn_shared->slots[i].in_use = false;
+	LWLockRelease(evn_shared->lock);
+}
+
+static void
+run_utility(PlannedStmt *pstmt, const char *query, bool read_only,
+			ProcessUtilityContext context, ParamListInfo params,
+			QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+{
+	if (prev_process_utility)
+		prev_process_utility(pstmt, query, read_only, context, params, env, dest, qc);
+	else
+		standard_ProcessUtility(pstmt, query, read_only, context, params, env, dest, qc);
+}
+
+static void
+process_utility(PlannedStmt *pstmt, const char *query, bool read_only,
+				ProcessUtilityContext context, ParamListInfo params,
+				QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+{
+	const char *name = exclusive_database(pstmt->utilityStmt);
+	Oid			dbid = name == NULL ? InvalidOid : get_database_oid(name, true);
+
+	if (!OidIsValid(dbid) || dbid == MyDatabaseId || !may_hold(pstmt->utilityStmt, dbid))
+	{
+		run_utility(pstmt, query, read_only, context, params, env, dest, qc);
+		return;
+	}
+	set_hold(dbid, true);
+	PG_TRY();
+	{
+		wait_until_empty(dbid);
+		run_utility(pstmt, query, read_only, context, params, env, dest, qc);
+	}
+	PG_FINALLY();
+	{
+		set_hold(dbid, false);
+	}
+	PG_END_TRY();
+	if (IsA(pstmt->utilityStmt, DropdbStmt))
+		forget_database(dbid);
+}
+
+void
+evn_database_hook_init(void)
+{
+	prev_process_utility = ProcessUtility_hook;
+	ProcessUtility_hook = process_utility;
+}

@@ -1,0 +1,77 @@
+/*
+ * ingest.h
+ *		The ingest transaction: positions, rows, aggregates, dead letters and
+ *		journal of one batch, together or not at all.
+ */
+#ifndef EVN_INGEST_H
+#define EVN_INGEST_H
+
+#include "nodes/pg_list.h"
+
+#include "batch.h"
+#include "shmem.h"
+#include "stream.h"
+
+typedef struct EvnIngest
+{
+	EvnStream  *stream;
+	List	   *aggregates;
+	int			worker;			/* number of this worker */
+	/* error budget: both halved now and then, so old messages weigh less */
+	double		recent_messages;
+	double		recent_dead;
+} EvnIngest;
+
+/* the position a worker takes over */
+typedef struct EvnPosition
+{
+	int32		partition;
+	bool		is_new;			/* no row yet: the caller decides where to start */
+	int64		next_offset;
+	int64		epoch;
+	int64		anchor_offset;	/* -1: none */
+	int64		anchor_timestamp;
+	int64		anchor_hash;
+} EvnPosition;
+
+/*
+ * Read the stream and its aggregates into the current context; NULL when the
+ * stream is gone, paused, or the catalog is of another version.  Runs in a
+ * transaction of its own.
+ */
+extern EvnIngest *evn_ingest_open(Oid stream, int worker);
+
+/*
+ * Become the owner of the given partitions: whoever owned them is fenced off.
+ * Positions of known partitions are filled in.  Own transaction.
+ */
+extern void evn_ingest_claim(EvnIngest *ingest, EvnPosition *positions, int npositions);
+
+/* Store where new partitions start (those with is_new).  Own transaction. */
+extern void evn_ingest_set_start(EvnIngest *ingest, EvnPosition *positions, int npositions);
+
+/*
+ * Store a batch in a transaction of its own.  False when another worker owns
+ * one of its partitions by now: nothing was stored.  With bisect, a message
+ * that makes the transaction fail is found and becomes a dead letter.  Raises
+ * on error, then nothing was stored and the caller aborts the transaction.
+ */
+extern bool evn_ingest_store(EvnIngest *ingest, EvnBatch *batch, bool bisect,
+							 int64 stage_us[EVN_NSTAGES]);
+
+/* Whether the share of dead letters is above the stream's budget. */
+extern bool evn_ingest_over_budget(EvnIngest *ingest, const EvnBatch *batch);
+
+/* Disable the stream with a reason; resume() enables it again.  Own transaction. */
+extern void evn_ingest_stop(EvnIngest *ingest, const char *reason);
+
+/* Partitions for the near future, and old journal rows.  Own transactions. */
+extern void evn_ingest_housekeep(EvnIngest *ingest);
+
+/* the hash by which a resume anchor knows its message */
+extern int64 evn_ingest_hash(const EvnKafkaMessage *message);
+
+/* whether an error passes by itself: the batch is worth trying again as it is */
+extern bool evn_ingest_error_is_transient(int sqlerrcode);
+
+#endif							/* EVN_INGEST_H */

@@ -1,0 +1,521 @@
+/*
+ * ingest_worker.c
+ *		The process that consumes a stream's partitions.
+ *
+ * Outside any transaction it fetches, decodes and resolves until a batch is
+ * full or old enough; then one transaction stores it.  An error never ends the
+ * process by itself: it is recorded, waited out and tried again, with the same
+ * batch when the batch was whole, else from the stored positions on.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_foreign_server.h"
+#include "libpq/pqsignal.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "portability/instr_time.h"
+#include "postmaster/bgworker.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "utils/acl.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/ps_status.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "continuous_aggregate.h"
+#include "fdw_servers.h"
+#include "gazetteer.h"
+#include "guc.h"
+#include "ingest.h"
+#include "ingest_worker.h"
+#include "partition_reader.h"
+#include "tweet_decode.h"
+#include "worker.h"
+
+#define ARENA_BLOCK			(1024 * 1024)
+#define HOUSEKEEP_MS		60000	/* also how soon new partitions are seen */
+#define ERROR_LOG_MS		60000	/* the library's complaints go to the log no more often */
+#define UNIQUE_RETRIES		3	/* a unique violation is most often another worker's same post */
+#define RATE_SECONDS		10.0	/* the rate shown is smoothed over about this */
+
+typedef struct IngestWorker
+{
+	EvnWorkerSlot *slot;
+	MemoryContext context;		/* one connection: from connect to disconnect */
+	MemoryContext batch_context;	/* one batch */
+	EvnIngest  *ingest;
+	EvnKafkaConsumer *consumer;
+	EvnPartitionReader *reader;
+	EvnDecoder *decoder;
+	EvnArena   *arena;
+	const EvnCityIndex *cities;
+	int64		stage_us[EVN_NSTAGES];
+	bool		storing;		/* the batch transaction is running */
+	bool		bisect;			/* the batch failed as a whole */
+	int			unique_failures;	/* in a row */
+	TimestampTz housekeep_at;
+	TimestampTz error_logged_at;
+} IngestWorker;
+
+static IngestWorker worker;
+
+static void
+close_consumer(int code, Datum arg)
+{
+	if (worker.consumer != NULL)
+		evn_kafka_consumer_close(worker.consumer);
+	worker.consumer = NULL;
+}
+
+/* Forget the connection and everything read through it. */
+static void
+disconnect(void)
+{
+	if (worker.reader != NULL)
+		evn_partition_reader_reset(worker.reader);
+	close_consumer(0, (Datum) 0);
+	if (worker.ingest != NULL)
+		evn_aggregates_unload(worker.ingest->aggregates);
+	worker.reader = NULL;
+	worker.ingest = NULL;
+	MemoryContextReset(worker.context);
+	MemoryContextReset(worker.batch_context);
+	worker.bisect = false;
+	worker.unique_failures = 0;
+}
+
+static void
+open_consumer(void)
+{
+	const EvnStream *stream = worker.ingest->stream;
+	MemoryContext old = CurrentMemoryContext;
+	ForeignServer *server;
+	EvnKafkaOption *options;
+	EvnKafkaError error = {0};
+	char	   *group_id;
+	int			noptions;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContextSwitchTo(worker.context);
+	group_id = psprintf("evilnet.%s.%s", get_database_name(MyDatabaseId), get_rel_name(stream->relid));
+	/* the owner may have lost the right since the stream was created */
+	server = evn_fdw_servers_get(stream->server, stream->owner);
+	options = evn_fdw_servers_options(server, stream->owner, &noptions);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+	worker.consumer = evn_kafka_consumer_open(options, noptions, stream->topic, group_id, &error);
+	if (worker.consumer == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION),
+				 errmsg("Kafka: %s", error.message)));
+}
+
+static void
+refresh_cities(void)
+{
+	MemoryContext old = CurrentMemoryContext;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	worker.cities = evn_gazetteer_get();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+}
+
+static void
+housekeep(void)
+{
+	worker.housekeep_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), HOUSEKEEP_MS);
+	evn_ingest_housekeep(worker.ingest);
+}
+
+static void
+connect_stream(void)
+{
+	MemoryContextSwitchTo(worker.context);
+	evn_worker_set_state(EVN_WORKER_CONNECTING);
+	worker.ingest = evn_ingest_open(worker.slot->stream, worker.slot->number);
+	if (worker.ingest == NULL)
+	{
+		/* dropped, or not ours to read: let the launcher look again */
+		evn_shmem_mark_dirty(MyDatabaseId);
+		evn_worker_release();
+		proc_exit(0);
+	}
+	refresh_cities();
+	housekeep();
+	open_consumer();
+	worker.reader = evn_partition_reader_create(worker.ingest, worker.consumer,
+												worker.ingest->stream->start_at);
+	evn_partition_reader_assign(worker.reader);
+	evn_worker_set_state(EVN_WORKER_RUNNING);
+}
+
+/* Add the time since *start to a stage, and go on from now. */
+static void
+lap(EvnStage stage, instr_time *start)
+{
+	instr_time	now;
+	instr_time	elapsed;
+
+	INSTR_TIME_SET_CURRENT(now);
+	elapsed = now;
+	INSTR_TIME_SUBTRACT(elapsed, *start);
+	worker.stage_us[stage] += INSTR_TIME_GET_MICROSEC(elapsed);
+	*start = now;
+}
+
+static void
+mark_dead(EvnBatchMessage *message, const char *reason, const char *detail)
+{
+	message->decoded = EVN_OUTCOME_DEAD;
+	message->reason = reason;
+	message->detail = detail;
+}
+
+static void
+decode_message(EvnBatchMessage *message, TimestampTz latest)
+{
+	EvnDecodeResult result = evn_tweet_decode(worker.decoder, worker.arena, message->kafka.payload,
+											  message->kafka.len, &message->tweet);
+
+	if (result == EVN_DECODE_NO_MEMORY)
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory decoding a message")));
+	if (result != EVN_DECODE_OK)
+		mark_dead(message, evn_tweet_decode_code(result), evn_tweet_decode_message(result));
+	else if (message->tweet.type == EVN_MESSAGE_DELETE)
+		message->decoded = EVN_OUTCOME_DELETE;
+	else if (message->tweet.type == EVN_MESSAGE_NOTICE)
+		message->decoded = EVN_OUTCOME_NOTICE;
+	else if (message->tweet.created_at > latest)
+		mark_dead(message, "in_the_future", "the post's time is ahead of the server's clock by more than evilnet.max_future");
+	else
+		message->decoded = EVN_OUTCOME_ROW;
+	message->outcome = message->decoded;
+}
+
+/* Fetch what has come, decode and resolve it; false when nothing had come. */
+static bool
+fetch(void)
+{
+	EvnBatch   *batch = evn_partition_reader_batch(worker.reader);
+	TimestampTz latest = GetCurrentTimestamp() + evn_max_future * USECS_PER_SEC;
+	instr_time	start;
+	int			first;
+
+	INSTR_TIME_SET_CURRENT(start);
+	first = evn_partition_reader_fill(worker.reader);
+	lap(EVN_STAGE_FETCH, &start);
+	for (int i = first; i < batch->nmessages; i++)
+		decode_message(&batch->messages[i], latest);
+	lap(EVN_STAGE_DECODE, &start);
+	for (int i = first; i < batch->nmessages; i++)
+		if (batch->messages[i].decoded == EVN_OUTCOME_ROW)
+			batch->messages[i].city = evn_city_index_resolve(worker.cities, &batch->messages[i].tweet.hints);
+	lap(EVN_STAGE_RESOLVE, &start);
+	return batch->nmessages > first;
+}
+
+static bool
+is_moved(const EvnBatch *batch)
+{
+	for (int i = 0; i < batch->nparts; i++)
+		if (batch->parts[i].to_offset != batch->parts[i].from_offset || batch->parts[i].gaps != 0)
+			return true;
+	return false;
+}
+
+/* Milliseconds until the batch has to be stored; 0 for now, -1 when there is nothing to store. */
+static long
+due_in(const EvnBatch *batch)
+{
+	const EvnStream *stream = worker.ingest->stream;
+
+	if (batch->nmessages == 0)
+		return is_moved(batch) ? 0 : -1;
+	if (batch->nmessages >= stream->batch_messages || batch->nbytes >= stream->batch_bytes)
+		return 0;
+	return TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+										   TimestampTzPlusMilliseconds(batch->started_at, stream->batch_interval_ms));
+}
+
+static void
+note_progress(const EvnBatch *batch, TimestampTz began)
+{
+	EvnWorkerSlot *slot = worker.slot;
+	TimestampTz now = GetCurrentTimestamp();
+	double		seconds = (now - (slot->last_batch_at == 0 ? began : slot->last_batch_at)) / 1e6;
+	double		weight = Min(seconds / RATE_SECONDS, 1.0);
+	int64		lag = evn_partition_reader_lag(worker.reader);
+
+	LWLockAcquire(evn_shared->lock, LW_EXCLUSIVE);
+	if (seconds > 0)
+		slot->rows_per_second += weight * (batch->nmessages / seconds - slot->rows_per_second);
+	slot->lag_messages = lag;
+	slot->lag_seconds = 0;
+	if (lag > 0 && batch->nmessages > 0)
+	{
+		TimestampTz last = (TimestampTz) (batch->messages[batch->nmessages - 1].kafka.timestamp_ms * 1000) -
+			(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+
+		slot->lag_seconds = Max(now - last, 0) / 1e6;
+	}
+	slot->batches++;
+	slot->batch_messages += batch->nmessages;
+	slot->last_batch_messages = batch->nmessages;
+	slot->last_batch_us = now - began;
+	slot->last_batch_at = now;
+	memcpy(slot->stage_us, worker.stage_us, sizeof(worker.stage_us));
+	LWLockRelease(evn_shared->lock);
+	evn_worker_succeeded();
+}
+
+/* End the stream's work with a reason that stays in the catalog. */
+static void
+stop_stream(const char *reason)
+{
+	evn_worker_set_error(reason);
+	evn_ingest_stop(worker.ingest, reason);
+	ereport(LOG, (errmsg("evilnet stopped stream %s: %s", worker.ingest->stream->name, reason)));
+	evn_worker_release();
+	proc_exit(0);
+}
+
+/* With on_error => 'stop', nothing of a batch with a bad message is stored. */
+static void
+stop_at_dead_letter(const EvnBatch *batch)
+{
+	for (int i = 0; i < batch->nmessages; i++)
+	{
+		const EvnBatchMessage *message = &batch->messages[i];
+
+		if (message->decoded == EVN_OUTCOME_DEAD)
+			stop_stream(psprintf("message at partition %d, offset " INT64_FORMAT " cannot be stored: %s (%s)",
+								 message->kafka.partition, message->kafka.offset,
+								 message->detail, message->reason));
+	}
+}
+
+static void
+store(void)
+{
+	EvnBatch   *batch = evn_partition_reader_batch(worker.reader);
+	TimestampTz began = GetCurrentTimestamp();
+	bool		over_budget;
+	bool		stored;
+
+	if (worker.ingest->stream->stop_on_error)
+		stop_at_dead_letter(batch);
+	worker.storing = true;
+	stored = evn_ingest_store(worker.ingest, batch, worker.bisect, worker.stage_us);
+	worker.storing = false;
+	if (!stored)
+	{
+		ereport(LOG, (errmsg("evilnet worker of stream %s lost its partitions to another one, taking them over again",
+							 worker.ingest->stream->name)));
+		evn_partition_reader_assign(worker.reader);
+		return;
+	}
+	worker.bisect = false;
+	worker.unique_failures = 0;
+	note_progress(batch, began);
+	pgstat_report_stat(false);	/* autovacuum lives by it */
+	evn_partition_reader_commit_hint(worker.reader);
+	over_budget = evn_ingest_over_budget(worker.ingest, batch);
+	evn_partition_reader_reset(worker.reader);
+	evn_arena_reset(worker.arena);
+	MemoryContextReset(worker.batch_context);
+	if (over_budget)
+		stop_stream(psprintf("more than %g %% of the latest messages became dead letters",
+							 worker.ingest->stream->error_budget * 100));
+}
+
+/* Show what the library complains about, now and then in the log too. */
+static void
+report_consumer_error(void)
+{
+	EvnKafkaError error;
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (!evn_kafka_consumer_error(worker.consumer, &error))
+		return;
+	evn_worker_set_error(error.message);
+	if (worker.error_logged_at != 0 &&
+		!TimestampDifferenceExceeds(worker.error_logged_at, now, ERROR_LOG_MS))
+		return;
+	worker.error_logged_at = now;
+	ereport(LOG, (errmsg("Kafka: %s", error.message),
+				  errcontext("evilnet stream %s", worker.ingest->stream->name)));
+}
+
+static void
+wait_for_messages(long timeout_ms)
+{
+	(void) WaitLatchOrSocket(MyLatch,
+							 WL_LATCH_SET | WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+							 evn_kafka_consumer_fd(worker.consumer), timeout_ms, PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+}
+
+static void
+check_minute(void)
+{
+	EvnBatch   *batch = evn_partition_reader_batch(worker.reader);
+
+	if (GetCurrentTimestamp() < worker.housekeep_at)
+		return;
+	housekeep();
+	if (batch->nmessages == 0 && evn_partition_reader_changed(worker.reader))
+		evn_partition_reader_assign(worker.reader);
+}
+
+/* One turn: take what has come, store when due, else wait. */
+static void
+turn(void)
+{
+	EvnBatch   *batch = evn_partition_reader_batch(worker.reader);
+	bool		got = fetch();
+	long		due = due_in(batch);
+
+	if (due == 0)
+	{
+		refresh_cities();		/* costs nothing unless the gazetteer changed */
+		store();
+		check_minute();
+	}
+	else if (!got)
+	{
+		evn_kafka_consumer_clear_fd(worker.consumer);
+		if (fetch())
+			return;
+		report_consumer_error();
+		if (due < 0)
+			evn_worker_set_state(EVN_WORKER_IDLE);
+		wait_for_messages(due < 0 ? HOUSEKEEP_MS : due);
+		evn_worker_set_state(EVN_WORKER_RUNNING);
+		if (due < 0)
+			check_minute();
+	}
+}
+
+/* What an error asks for: the same batch again, piece by piece, or a new connection. */
+static void
+plan_retry(const ErrorData *error)
+{
+	if (!worker.storing)
+	{
+		disconnect();
+		return;
+	}
+	if (error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION && ++worker.unique_failures <= UNIQUE_RETRIES)
+		return;
+	if (!evn_ingest_error_is_transient(error->sqlerrcode))
+	{
+		/* bisected and failed all the same: no single message is to blame */
+		if (worker.bisect)
+			disconnect();
+		else
+			worker.bisect = true;
+	}
+}
+
+/* Whether the error is one that this stream stops at. */
+static bool
+is_final(const ErrorData *error)
+{
+	if (!worker.storing)
+		return error->sqlerrcode == ERRCODE_DATA_CORRUPTED && worker.ingest != NULL;
+	return worker.ingest->stream->stop_on_error &&
+		error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION &&
+		!evn_ingest_error_is_transient(error->sqlerrcode);
+}
+
+static void
+wait_out(long delay)
+{
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), delay);
+
+	evn_worker_set_state(EVN_WORKER_BACKOFF);
+	for (;;)
+	{
+		delay = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
+		evn_worker_check_interrupts();
+		if (delay <= 0)
+			break;
+		evn_worker_wait(delay);
+	}
+	evn_worker_set_state(EVN_WORKER_RUNNING);
+}
+
+/* Called in an error handler; what is raised in here ends the process, and the launcher starts it again. */
+static void
+recover(void)
+{
+	ErrorData  *error;
+	bool		bisected = worker.bisect;
+
+	MemoryContextSwitchTo(worker.batch_context);
+	error = CopyErrorData();
+	EmitErrorReport();
+	FlushErrorState();
+	AbortCurrentTransaction();
+	evn_worker_set_error(error->message);
+	if (is_final(error))
+		stop_stream(error->message);
+	plan_retry(error);
+	worker.storing = false;
+	/* a batch that is to be bisected need not wait */
+	if (bisected || !worker.bisect)
+		wait_out(evn_worker_backoff());
+}
+
+static void
+run(void)
+{
+	PG_TRY();
+	{
+		if (worker.reader == NULL)
+			connect_stream();
+		MemoryContextSwitchTo(worker.batch_context);
+		for (;;)
+		{
+			evn_worker_check_interrupts();
+			turn();
+		}
+	}
+	PG_CATCH();
+	{
+		recover();
+	}
+	PG_END_TRY();
+}
+
+void
+evn_ingest_worker_main(Datum arg)
+{
+	int			index = DatumGetInt32(arg);
+	Oid			dbid;
+
+	memcpy(&dbid, MyBgworkerEntry->bgw_extra, sizeof(dbid));
+	worker.slot = evn_worker_attach(index);
+	if (worker.slot == NULL || worker.slot->dbid != dbid)
+		proc_exit(0);
+	before_shmem_exit(close_consumer, (Datum) 0);
+	evn_worker_start(dbid);
+	worker.context = AllocSetContextCreate(TopMemoryContext, "evilnet stream", ALLOCSET_DEFAULT_SIZES);
+	worker.batch_context = AllocSetContextCreate(TopMemoryContext, "evilnet batch", ALLOCSET_DEFAULT_SIZES);
+	worker.decoder = evn_tweet_decoder_create();
+	worker.arena = evn_arena_create(ARENA_BLOCK);
+	if (worker.decoder == NULL || worker.arena == NULL)
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+	for (;;)
+		run();
+}

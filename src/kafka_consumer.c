@@ -1,0 +1,340 @@
+/*
+ * kafka_consumer.c
+ *		Reading one topic's partitions from explicit offsets.
+ *
+ * Partitions are assigned by hand, so there is no group and no rebalance; the
+ * group id only names our position in lag tools.  Messages are taken with the
+ * batch call, which is cheaper than polling one by one and in librdkafka 2.0
+ * is not safe beside seek and pause: we re-assign instead.  Log lines wait in
+ * a queue of their own and are read on our thread.
+ */
+#include "c.h"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "kafka_consumer.h"
+#include "kafka_internal.h"
+
+#define POLL_MAX		1024	/* messages taken from the library at a time */
+#define LOG_LEVEL_ERROR 3		/* syslog's LOG_ERR, as librdkafka numbers its lines */
+
+struct EvnKafkaConsumer
+{
+	rd_kafka_t *handle;
+	rd_kafka_queue_t *queue;	/* messages */
+	rd_kafka_queue_t *log_queue;
+	char	   *topic;
+	int			fd;				/* eventfd that the library writes when the queue fills */
+	bool		has_error;
+	EvnKafkaError error;		/* last one not asked for yet */
+	rd_kafka_message_t *polled[POLL_MAX];
+};
+
+static const EvnKafkaOption defaults[] = {
+	{"allow.auto.create.topics", "false"},
+	{"fetch.message.max.bytes", "4194304"},
+	{"fetch.wait.max.ms", "100"},
+	{"log.connection.close", "false"},
+	{"queued.min.messages", "200000"},
+};
+
+static const EvnKafkaOption forced[] = {
+	{"auto.offset.reset", "error"},
+	{"enable.auto.commit", "false"},
+	{"enable.auto.offset.store", "false"},
+	{"enable.partition.eof", "true"},
+	{"log.queue", "true"},
+};
+
+static bool
+open_queues(EvnKafkaConsumer *consumer, EvnKafkaError *error)
+{
+	static const uint64 one = 1;
+
+	consumer->log_queue = rd_kafka_queue_new(consumer->handle);
+	rd_kafka_set_log_queue(consumer->handle, consumer->log_queue);
+	rd_kafka_poll_set_consumer(consumer->handle);
+	consumer->queue = rd_kafka_queue_get_consumer(consumer->handle);
+	consumer->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (consumer->fd < 0)
+	{
+		snprintf(error->message, sizeof(error->message), "could not create an event descriptor");
+		return false;
+	}
+	rd_kafka_queue_io_event_enable(consumer->queue, consumer->fd, &one, sizeof(one));
+	return true;
+}
+
+EvnKafkaConsumer *
+evn_kafka_consumer_open(const EvnKafkaOption *options, int noptions, const char *topic,
+						const char *group_id, EvnKafkaError *error)
+{
+	EvnKafkaConsumer *consumer = calloc(1, sizeof(EvnKafkaConsumer));
+	rd_kafka_conf_t *conf = NULL;
+
+	if (consumer != NULL)
+		consumer->fd = -1;
+	if (consumer == NULL || (consumer->topic = strdup(topic)) == NULL)
+		snprintf(error->message, sizeof(error->message), "out of memory");
+	else
+		conf = evn_kafka_config_make(defaults, lengthof(defaults), options, noptions, error);
+	if (conf != NULL)
+	{
+		for (int i = 0; i < lengthof(forced); i++)
+			evn_kafka_config_set(conf, forced[i].name, forced[i].value);
+		evn_kafka_config_set(conf, "group.id", group_id);
+		consumer->handle = evn_kafka_config_start(RD_KAFKA_CONSUMER, conf, error);
+		if (consumer->handle != NULL && open_queues(consumer, error))
+			return consumer;
+	}
+	if (consumer != NULL)
+		evn_kafka_consumer_close(consumer);
+	return NULL;
+}
+
+void
+evn_kafka_consumer_close(EvnKafkaConsumer *consumer)
+{
+	if (consumer->queue != NULL)
+	{
+		rd_kafka_queue_io_event_enable(consumer->queue, -1, NULL, 0);
+		rd_kafka_queue_destroy(consumer->queue);
+	}
+	if (consumer->log_queue != NULL)
+		rd_kafka_queue_destroy(consumer->log_queue);
+	/* we are in no group that had to be left */
+	if (consumer->handle != NULL)
+		rd_kafka_destroy_flags(consumer->handle, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+	if (consumer->fd >= 0)
+		close(consumer->fd);
+	free(consumer->topic);
+	free(consumer);
+}
+
+int
+evn_kafka_consumer_partitions(EvnKafkaConsumer *consumer, int timeout_ms, EvnKafkaError *error)
+{
+	rd_kafka_topic_t *topic = rd_kafka_topic_new(consumer->handle, consumer->topic, NULL);
+	const struct rd_kafka_metadata *metadata;
+	rd_kafka_resp_err_t code;
+	int			n = -1;
+
+	if (topic == NULL)
+		code = rd_kafka_last_error();
+	else
+	{
+		code = rd_kafka_metadata(consumer->handle, 0, topic, &metadata, timeout_ms);
+		rd_kafka_topic_destroy(topic);
+	}
+	if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
+	{
+		code = metadata->topic_cnt == 1 ? metadata->topics[0].err : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+		if (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
+			n = 0;
+		else if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
+			n = metadata->topics[0].partition_cnt;
+		rd_kafka_metadata_destroy(metadata);
+	}
+	if (n < 0)
+		evn_kafka_config_error(error, code);
+	return n;
+}
+
+bool
+evn_kafka_consumer_watermarks(EvnKafkaConsumer *consumer, int32 partition, int timeout_ms,
+							  int64 *low, int64 *high, EvnKafkaError *error)
+{
+	int64_t		oldest;
+	int64_t		end;
+	rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(consumer->handle, consumer->topic, partition,
+																&oldest, &end, timeout_ms);
+
+	if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
+		evn_kafka_config_error(error, code);
+	*low = oldest;
+	*high = end;
+	return code == RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+bool
+evn_kafka_consumer_offset_for_time(EvnKafkaConsumer *consumer, int32 partition, int64 timestamp_ms,
+								   int timeout_ms, int64 *offset, EvnKafkaError *error)
+{
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+	rd_kafka_resp_err_t code;
+	int64		low;
+
+	rd_kafka_topic_partition_list_add(list, consumer->topic, partition)->offset = timestamp_ms;
+	code = rd_kafka_offsets_for_times(consumer->handle, list, timeout_ms);
+	if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
+		code = list->elems[0].err;
+	*offset = list->elems[0].offset;
+	rd_kafka_topic_partition_list_destroy(list);
+	if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
+	{
+		evn_kafka_config_error(error, code);
+		return false;
+	}
+	/* no record that late: the end */
+	if (*offset < 0)
+		return evn_kafka_consumer_watermarks(consumer, partition, timeout_ms, &low, offset, error);
+	return true;
+}
+
+static rd_kafka_topic_partition_list_t *
+make_list(EvnKafkaConsumer *consumer, const EvnKafkaPosition *positions, int npositions)
+{
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(npositions);
+
+	for (int i = 0; i < npositions; i++)
+		rd_kafka_topic_partition_list_add(list, consumer->topic, positions[i].partition)->offset =
+			positions[i].offset;
+	return list;
+}
+
+bool
+evn_kafka_consumer_assign(EvnKafkaConsumer *consumer, const EvnKafkaPosition *positions, int npositions,
+						  EvnKafkaError *error)
+{
+	rd_kafka_topic_partition_list_t *list = make_list(consumer, positions, npositions);
+	rd_kafka_resp_err_t code = rd_kafka_assign(consumer->handle, list);
+
+	rd_kafka_topic_partition_list_destroy(list);
+	if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
+		evn_kafka_config_error(error, code);
+	return code == RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+static void
+remember_error(EvnKafkaConsumer *consumer, const char *message)
+{
+	consumer->has_error = true;
+	consumer->error.fatal = false;
+	snprintf(consumer->error.message, sizeof(consumer->error.message), "%s", message);
+}
+
+static EvnKafkaEvent
+event_of(EvnKafkaConsumer *consumer, const rd_kafka_message_t *message)
+{
+	switch (message->err)
+	{
+		case RD_KAFKA_RESP_ERR_NO_ERROR:
+			return EVN_KAFKA_MESSAGE;
+		case RD_KAFKA_RESP_ERR__PARTITION_EOF:
+			return EVN_KAFKA_END;
+		case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
+		case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
+			return EVN_KAFKA_OUT_OF_RANGE;
+		default:
+			remember_error(consumer, rd_kafka_message_errstr(message));
+			return EVN_KAFKA_FAILURE;
+	}
+}
+
+static void
+fill_message(EvnKafkaConsumer *consumer, EvnKafkaMessage *out, rd_kafka_message_t *message)
+{
+	out->event = event_of(consumer, message);
+	out->partition = message->partition;
+	out->offset = message->offset;
+	out->handle = message;
+	/* an error's payload is its text */
+	out->payload = out->event == EVN_KAFKA_MESSAGE ? message->payload : NULL;
+	out->len = out->event == EVN_KAFKA_MESSAGE ? message->len : 0;
+	out->key = out->event == EVN_KAFKA_MESSAGE ? message->key : NULL;
+	out->key_len = message->key_len;
+	out->timestamp_ms = out->event == EVN_KAFKA_MESSAGE ? rd_kafka_message_timestamp(message, NULL) : -1;
+}
+
+int
+evn_kafka_consumer_poll(EvnKafkaConsumer *consumer, EvnKafkaMessage *messages, int max)
+{
+	ssize_t		n = rd_kafka_consume_batch_queue(consumer->queue, 0, consumer->polled, Min(max, POLL_MAX));
+	int			kept = 0;
+
+	for (ssize_t i = 0; i < n; i++)
+	{
+		fill_message(consumer, &messages[kept], consumer->polled[i]);
+		/* an error of no partition is remembered, and all there is to it */
+		if (messages[kept].event != EVN_KAFKA_MESSAGE && consumer->polled[i]->partition < 0)
+			rd_kafka_message_destroy(consumer->polled[i]);
+		else
+			kept++;
+	}
+	return kept;
+}
+
+void
+evn_kafka_consumer_release(EvnKafkaConsumer *consumer, EvnKafkaMessage *messages, int n)
+{
+	for (int i = 0; i < n; i++)
+		rd_kafka_message_destroy(messages[i].handle);
+}
+
+int
+evn_kafka_consumer_fd(EvnKafkaConsumer *consumer)
+{
+	return consumer->fd;
+}
+
+void
+evn_kafka_consumer_clear_fd(EvnKafkaConsumer *consumer)
+{
+	uint64		count;
+
+	/* nothing to read is fine */
+	if (read(consumer->fd, &count, sizeof(count)) < 0)
+		return;
+}
+
+int64
+evn_kafka_consumer_seen_end(EvnKafkaConsumer *consumer, int32 partition)
+{
+	int64_t		low;
+	int64_t		high;
+
+	if (rd_kafka_get_watermark_offsets(consumer->handle, consumer->topic, partition, &low, &high) !=
+		RD_KAFKA_RESP_ERR_NO_ERROR)
+		return -1;
+	return high < 0 ? -1 : high;
+}
+
+void
+evn_kafka_consumer_commit_hint(EvnKafkaConsumer *consumer, const EvnKafkaPosition *positions, int npositions)
+{
+	rd_kafka_topic_partition_list_t *list = make_list(consumer, positions, npositions);
+
+	(void) rd_kafka_commit(consumer->handle, list, true);
+	rd_kafka_topic_partition_list_destroy(list);
+}
+
+/* Read what the library logged; the last error line is what we tell. */
+static void
+read_log(EvnKafkaConsumer *consumer)
+{
+	rd_kafka_event_t *event;
+
+	while ((event = rd_kafka_queue_poll(consumer->log_queue, 0)) != NULL)
+	{
+		const char *facility;
+		const char *line;
+		int			level;
+
+		if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_LOG &&
+			rd_kafka_event_log(event, &facility, &line, &level) == 0 && level <= LOG_LEVEL_ERROR)
+			remember_error(consumer, line);
+		rd_kafka_event_destroy(event);
+	}
+}
+
+bool
+evn_kafka_consumer_error(EvnKafkaConsumer *consumer, EvnKafkaError *error)
+{
+	read_log(consumer);
+	if (!consumer->has_error)
+		return false;
+	*error = consumer->error;
+	consumer->has_error = false;
+	return true;
+}

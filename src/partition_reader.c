@@ -1,0 +1,388 @@
+/*
+ * partition_reader.c
+ *		Filling batches from a worker's Kafka partitions.
+ *
+ * We track the expected offset of each partition ourselves: what is below it
+ * was stored already and is dropped, a jump is counted as a gap.  Reading
+ * starts one message early, at the resume anchor: when that message is not the
+ * one we stored last, the topic was re-created or truncated.
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "ingest.h"
+#include "partition_reader.h"
+
+#define BROKER_TIMEOUT_MS	10000	/* for questions to the broker */
+#define POLL_MESSAGES		1000	/* taken from the library at a time */
+
+typedef struct PartState
+{
+	EvnPosition position;
+	int64		expected;		/* next offset to take */
+	bool		verify;			/* the anchor is to come first */
+} PartState;
+
+struct EvnPartitionReader
+{
+	EvnIngest  *ingest;
+	EvnKafkaConsumer *consumer;
+	const char *start_at;
+	int			npartitions;	/* of the topic */
+	PartState  *states;			/* one per part of the batch */
+	EvnBatch	batch;
+	EvnKafkaMessage polled[POLL_MESSAGES];
+};
+
+EvnPartitionReader *
+evn_partition_reader_create(EvnIngest *ingest, EvnKafkaConsumer *consumer, const char *start_at)
+{
+	EvnPartitionReader *reader = palloc0(sizeof(EvnPartitionReader));
+
+	reader->ingest = ingest;
+	reader->consumer = consumer;
+	reader->start_at = start_at;
+	reader->batch.messages = MemoryContextAllocHuge(CurrentMemoryContext,
+													sizeof(EvnBatchMessage) * ingest->stream->batch_messages);
+	return reader;
+}
+
+pg_noreturn static void
+raise_kafka(const EvnKafkaError *error)
+{
+	ereport(ERROR,
+			(errcode(error->fatal ? ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE :
+					 ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION),
+			 errmsg("Kafka: %s", error->message)));
+}
+
+static int
+ask_partitions(EvnPartitionReader *reader)
+{
+	EvnKafkaError error = {0};
+	int			n = evn_kafka_consumer_partitions(reader->consumer, BROKER_TIMEOUT_MS, &error);
+
+	if (n < 0)
+		raise_kafka(&error);
+	if (n == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_TABLE_NOT_FOUND),
+				 errmsg("Kafka topic \"%s\" does not exist", reader->ingest->stream->topic),
+				 errhint("Create the topic; the stream starts by itself then.")));
+	return n;
+}
+
+static int64
+start_offset(EvnPartitionReader *reader, int32 partition, int64 low, int64 high)
+{
+	EvnKafkaError error = {0};
+	int64		offset;
+	TimestampTz ts;
+
+	if (strcmp(reader->start_at, "earliest") == 0)
+		return low;
+	if (strcmp(reader->start_at, "latest") == 0)
+		return high;
+	ts = DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in, CStringGetDatum(reader->start_at),
+												 ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+	if (!evn_kafka_consumer_offset_for_time(reader->consumer, partition,
+											ts / 1000 + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY * INT64CONST(1000),
+											BROKER_TIMEOUT_MS, &offset, &error))
+		raise_kafka(&error);
+	return offset;
+}
+
+pg_noreturn static void
+raise_other_topic(EvnPartitionReader *reader, int32 partition, const char *detail)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("partition %d of Kafka topic \"%s\" is not the one that was read before: %s",
+					partition, reader->ingest->stream->topic, detail),
+			 errhint("The topic was re-created or truncated. To read it anew: SELECT evilnet.seek('%s', 'earliest').",
+					 reader->ingest->stream->name)));
+}
+
+/* Decide where reading of one partition starts; returns the offset to ask for. */
+static int64
+place(EvnPartitionReader *reader, int i)
+{
+	PartState  *state = &reader->states[i];
+	EvnBatchPart *part = &reader->batch.parts[i];
+	EvnPosition *position = &state->position;
+	EvnKafkaError error = {0};
+	int64		low;
+	int64		high;
+
+	if (!evn_kafka_consumer_watermarks(reader->consumer, position->partition, BROKER_TIMEOUT_MS,
+									   &low, &high, &error))
+		raise_kafka(&error);
+	if (position->is_new)
+	{
+		position->next_offset = start_offset(reader, position->partition, low, high);
+		position->anchor_offset = -1;
+	}
+	if (position->next_offset > high)
+		raise_other_topic(reader, position->partition,
+						  psprintf("it ends at offset " INT64_FORMAT ", and offset " INT64_FORMAT " is to be read next",
+								   high, position->next_offset));
+	part->from_offset = position->next_offset;
+	state->expected = position->next_offset;
+	if (state->expected < low)
+	{
+		/* expired before we read it: lost, and said so in the books */
+		ereport(WARNING,
+				(errmsg("Kafka topic \"%s\", partition %d: " INT64_FORMAT " messages expired before they were read",
+						reader->ingest->stream->topic, position->partition, low - state->expected)));
+		part->gaps += low - state->expected;
+		state->expected = low;
+	}
+	part->to_offset = state->expected;
+	state->verify = position->anchor_offset >= low;
+	return state->verify ? position->anchor_offset : state->expected;
+}
+
+static void
+allocate_parts(EvnPartitionReader *reader)
+{
+	const EvnStream *stream = reader->ingest->stream;
+	int			worker = reader->ingest->worker;
+	int			n = 0;
+
+	if (reader->states != NULL)
+	{
+		pfree(reader->states);
+		pfree(reader->batch.parts);
+	}
+	reader->states = palloc0(sizeof(PartState) * (reader->npartitions + 1));
+	reader->batch.parts = palloc0(sizeof(EvnBatchPart) * (reader->npartitions + 1));
+	for (int p = worker; p < reader->npartitions; p += stream->workers)
+		reader->states[n++].position.partition = p;
+	reader->batch.nparts = n;
+}
+
+static void
+claim(EvnPartitionReader *reader, EvnPosition *positions)
+{
+	int			n = reader->batch.nparts;
+
+	for (int i = 0; i < n; i++)
+		positions[i] = reader->states[i].position;
+	evn_ingest_claim(reader->ingest, positions, n);
+	for (int i = 0; i < n; i++)
+		reader->states[i].position = positions[i];
+}
+
+void
+evn_partition_reader_assign(EvnPartitionReader *reader)
+{
+	EvnKafkaError error = {0};
+	EvnPosition *positions;
+	EvnKafkaPosition *starts;
+	int			n;
+
+	evn_partition_reader_reset(reader);
+	reader->npartitions = ask_partitions(reader);
+	allocate_parts(reader);
+	n = reader->batch.nparts;
+	positions = palloc0(sizeof(EvnPosition) * (n + 1));
+	starts = palloc0(sizeof(EvnKafkaPosition) * (n + 1));
+	claim(reader, positions);
+	for (int i = 0; i < n; i++)
+	{
+		starts[i].partition = positions[i].partition;
+		reader->batch.parts[i].partition = positions[i].partition;
+		reader->batch.parts[i].last = -1;
+		starts[i].offset = place(reader, i);
+		positions[i] = reader->states[i].position;
+	}
+	evn_ingest_set_start(reader->ingest, positions, n);
+	for (int i = 0; i < n; i++)
+		reader->batch.parts[i].epoch = positions[i].epoch;
+	if (!evn_kafka_consumer_assign(reader->consumer, starts, n, &error))
+		raise_kafka(&error);
+	pfree(positions);
+	pfree(starts);
+}
+
+bool
+evn_partition_reader_changed(EvnPartitionReader *reader)
+{
+	return ask_partitions(reader) != reader->npartitions;
+}
+
+EvnBatch *
+evn_partition_reader_batch(EvnPartitionReader *reader)
+{
+	return &reader->batch;
+}
+
+/* Partitions are taken modulo the number of workers, so the index follows. */
+static int
+part_index(const EvnPartitionReader *reader, int32 partition)
+{
+	return (partition - reader->ingest->worker) / reader->ingest->stream->workers;
+}
+
+/* The first message after an assignment must be the anchor, if it is still held. */
+static bool
+is_anchor(PartState *state, const EvnKafkaMessage *message)
+{
+	const EvnPosition *position = &state->position;
+
+	state->verify = false;
+	if (message->event != EVN_KAFKA_MESSAGE || message->offset != position->anchor_offset)
+		return true;			/* compacted away: nothing to compare */
+	return message->timestamp_ms == position->anchor_timestamp &&
+		evn_ingest_hash(message) == position->anchor_hash;
+}
+
+/* Add a message to the batch. */
+static void
+keep(EvnPartitionReader *reader, const EvnKafkaMessage *message, int i)
+{
+	EvnBatchPart *part = &reader->batch.parts[i];
+	PartState  *state = &reader->states[i];
+	EvnBatchMessage *entry;
+
+	part->gaps += message->offset - state->expected;
+	state->expected = part->to_offset = message->offset + 1;
+	part->last = reader->batch.nmessages;
+	entry = &reader->batch.messages[reader->batch.nmessages++];
+	entry->kafka = *message;
+	entry->part = i;
+	entry->rows_deleted = 0;
+	reader->batch.nbytes += message->len;
+}
+
+typedef enum Taken
+{
+	TAKEN_KEPT,					/* in the batch, released with it */
+	TAKEN_DROPPED,				/* to be released now */
+	TAKEN_OTHER_TOPIC,
+	TAKEN_EXPIRED
+} Taken;
+
+static Taken
+take(EvnPartitionReader *reader, const EvnKafkaMessage *message)
+{
+	int			i = part_index(reader, message->partition);
+	PartState  *state = &reader->states[i];
+
+	/* other failures are reported with the consumer's errors; the library goes on trying */
+	if (message->event == EVN_KAFKA_FAILURE)
+		return TAKEN_DROPPED;
+	if (message->event == EVN_KAFKA_OUT_OF_RANGE)
+		return TAKEN_EXPIRED;
+	if (state->verify && !is_anchor(state, message))
+		return TAKEN_OTHER_TOPIC;
+	if (message->event == EVN_KAFKA_END)
+	{
+		if (message->offset > state->expected)	/* past control records */
+			state->expected = reader->batch.parts[i].to_offset = message->offset;
+		return TAKEN_DROPPED;
+	}
+	if (message->offset < state->expected)
+		return TAKEN_DROPPED;
+	keep(reader, message, i);
+	return TAKEN_KEPT;
+}
+
+pg_noreturn static void
+raise_taken(EvnPartitionReader *reader, Taken taken, int32 partition)
+{
+	const PartState *state = &reader->states[part_index(reader, partition)];
+
+	if (taken == TAKEN_OTHER_TOPIC)
+		raise_other_topic(reader, partition,
+						  psprintf("offset " INT64_FORMAT " holds another message", state->position.anchor_offset));
+	ereport(ERROR,
+			(errcode(ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION),
+			 errmsg("Kafka topic \"%s\", partition %d: offset " INT64_FORMAT " is not held any more",
+					reader->ingest->stream->topic, partition, state->expected)));
+}
+
+int
+evn_partition_reader_fill(EvnPartitionReader *reader)
+{
+	EvnBatch   *batch = &reader->batch;
+	int			first = batch->nmessages;
+	int			room = Min(reader->ingest->stream->batch_messages - batch->nmessages, POLL_MESSAGES);
+	int			n = evn_kafka_consumer_poll(reader->consumer, reader->polled, room);
+	Taken		failure = TAKEN_KEPT;
+	int32		failed_partition = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		Taken		taken = take(reader, &reader->polled[i]);
+
+		if (taken == TAKEN_KEPT)
+			continue;
+		if (taken != TAKEN_DROPPED)
+		{
+			failure = taken;
+			failed_partition = reader->polled[i].partition;
+		}
+		evn_kafka_consumer_release(reader->consumer, &reader->polled[i], 1);
+	}
+	/* raised only when every polled message is either kept or released */
+	if (failure != TAKEN_KEPT)
+		raise_taken(reader, failure, failed_partition);
+	if (first == 0 && batch->nmessages > 0)
+		batch->started_at = GetCurrentTimestamp();
+	return first;
+}
+
+void
+evn_partition_reader_reset(EvnPartitionReader *reader)
+{
+	EvnBatch   *batch = &reader->batch;
+
+	for (int i = 0; i < batch->nmessages; i++)
+		evn_kafka_consumer_release(reader->consumer, &batch->messages[i].kafka, 1);
+	batch->nmessages = 0;
+	batch->nbytes = 0;
+	for (int i = 0; i < batch->nparts; i++)
+	{
+		EvnBatchPart *part = &batch->parts[i];
+
+		part->from_offset = part->to_offset;
+		part->gaps = 0;
+		part->last = -1;
+	}
+}
+
+void
+evn_partition_reader_commit_hint(EvnPartitionReader *reader)
+{
+	int			n = reader->batch.nparts;
+	EvnKafkaPosition *positions = palloc(sizeof(EvnKafkaPosition) * (n + 1));
+
+	for (int i = 0; i < n; i++)
+	{
+		positions[i].partition = reader->batch.parts[i].partition;
+		positions[i].offset = reader->batch.parts[i].to_offset;
+	}
+	evn_kafka_consumer_commit_hint(reader->consumer, positions, n);
+	pfree(positions);
+}
+
+int64
+evn_partition_reader_lag(EvnPartitionReader *reader)
+{
+	int64		lag = 0;
+
+	for (int i = 0; i < reader->batch.nparts; i++)
+	{
+		const EvnBatchPart *part = &reader->batch.parts[i];
+		int64		end = evn_kafka_consumer_seen_end(reader->consumer, part->partition);
+
+		if (end < 0)
+			return -1;
+		lag += Max(end - part->to_offset, 0);
+	}
+	return lag;
+}

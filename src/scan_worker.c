@@ -1,0 +1,189 @@
+/*
+ * scan_worker.c
+ *		Reads what one database wants and writes it into the worker slots.
+ *
+ * Runs whenever the launcher was told that a database's catalog changed, and
+ * at every rescan.  A database without evilnet, or with a catalog of another
+ * version, wants nothing.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "postmaster/bgworker.h"
+#include "storage/ipc.h"
+#include "utils/snapmgr.h"
+
+#include "compat.h"
+#include "scan_worker.h"
+#include "shmem.h"
+#include "spi.h"
+#include "worker.h"
+
+typedef struct WantedWorker
+{
+	Oid			stream;
+	int32		number;
+	int32		workers;
+	int64		generation;
+} WantedWorker;
+
+static void
+scan_exit(int code, Datum arg)
+{
+	int			launcher_pid;
+
+	LWLockAcquire(evn_shared->lock, LW_EXCLUSIVE);
+	if (evn_shared->scan_pid == MyProcPid)
+	{
+		evn_shared->scan_pid = 0;
+		evn_shared->scan_dbid = InvalidOid;
+	}
+	launcher_pid = evn_shared->launcher_pid;
+	LWLockRelease(evn_shared->lock);
+	evn_shmem_wake(launcher_pid);
+}
+
+/* False when the database is held: somebody drops, renames or copies it. */
+static bool
+scan_enter(Oid dbid)
+{
+	EvnDatabaseNote *note;
+	bool		allowed;
+
+	before_shmem_exit(scan_exit, (Datum) 0);
+	LWLockAcquire(evn_shared->lock, LW_EXCLUSIVE);
+	note = evn_shmem_note(dbid, false);
+	allowed = note == NULL || !note->held;
+	evn_shared->scan_pid = MyProcPid;
+	LWLockRelease(evn_shared->lock);
+	return allowed;
+}
+
+/* The generation is made of row versions: every change of a stream or its aggregates restarts its workers. */
+static WantedWorker *
+read_wanted(MemoryContext context, int *nwanted)
+{
+	WantedWorker *wanted = NULL;
+
+	*nwanted = 0;
+	if (!evn_spi_catalog_usable(LOG))
+		return NULL;
+	SPI_connect();
+	if (SPI_execute("SELECT s.stream::pg_catalog.oid, n, s.workers,"
+					" s.xmin::pg_catalog.text::pg_catalog.int8"
+					" + (SELECT pg_catalog.count(*) + coalesce(pg_catalog.max(a.xmin::pg_catalog.text::pg_catalog.int8), 0)"
+					"    FROM evilnet.continuous_aggregate a WHERE a.stream = s.stream)"
+					" FROM evilnet.stream s, pg_catalog.generate_series(0, s.workers - 1) n"
+					" WHERE s.enabled AND s.home = evilnet.home() ORDER BY 1, 2", true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "reading evilnet.stream failed");
+	wanted = MemoryContextAllocZero(context, sizeof(WantedWorker) * (SPI_processed + 1));
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		wanted[i].stream = DatumGetObjectId(evn_spi_value(i, 1));
+		wanted[i].number = DatumGetInt32(evn_spi_value(i, 2));
+		wanted[i].workers = DatumGetInt32(evn_spi_value(i, 3));
+		wanted[i].generation = DatumGetInt64(evn_spi_value(i, 4));
+	}
+	*nwanted = SPI_processed;
+	SPI_finish();
+	return wanted;
+}
+
+static EvnWorkerSlot *
+find_slot(Oid dbid, const WantedWorker *w)
+{
+	EvnWorkerSlot *unused = NULL;
+
+	for (int i = 0; i < evn_shared->nslots; i++)
+	{
+		EvnWorkerSlot *slot = &evn_shared->slots[i];
+
+		if (slot->in_use && slot->dbid == dbid && slot->stream == w->stream && slot->number == w->number)
+			return slot;
+		if (unused == NULL && !slot->in_use && slot->pid == 0)
+			unused = slot;
+	}
+	if (unused == NULL)
+		return NULL;
+	memset(unused, 0, sizeof(EvnWorkerSlot));
+	unused->dbid = dbid;
+	unused->stream = w->stream;
+	unused->number = w->number;
+	unused->lag_messages = -1;
+	unused->lag_seconds = -1;
+	return unused;
+}
+
+static bool
+is_wanted(const EvnWorkerSlot *slot, const WantedWorker *wanted, int nwanted)
+{
+	for (int i = 0; i < nwanted; i++)
+		if (slot->stream == wanted[i].stream && slot->number == wanted[i].number)
+			return true;
+	return false;
+}
+
+/* Make the slots of this database what is wanted; returns how many found no slot. */
+static int
+write_slots(Oid dbid, const WantedWorker *wanted, int nwanted)
+{
+	int			missing = 0;
+
+	LWLockAcquire(evn_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < evn_shared->nslots; i++)
+	{
+		EvnWorkerSlot *slot = &evn_shared->slots[i];
+
+		if (slot->in_use && slot->dbid == dbid && !is_wanted(slot, wanted, nwanted))
+			slot->in_use = false;
+	}
+	for (int i = 0; i < nwanted; i++)
+	{
+		EvnWorkerSlot *slot = find_slot(dbid, &wanted[i]);
+
+		if (slot == NULL)
+		{
+			missing++;
+			continue;
+		}
+		slot->in_use = true;
+		slot->workers = wanted[i].workers;
+		if (slot->generation != wanted[i].generation)
+		{
+			/* a changed row is a fresh chance */
+			slot->generation = wanted[i].generation;
+			slot->failures = 0;
+			slot->not_before = 0;
+		}
+	}
+	LWLockRelease(evn_shared->lock);
+	return missing;
+}
+
+void
+evn_scan_worker_main(Datum arg)
+{
+	Oid			dbid = DatumGetObjectId(arg);
+	WantedWorker *wanted;
+	int			nwanted;
+	int			missing;
+
+	if (!scan_enter(dbid))
+		proc_exit(0);
+	evn_worker_start(dbid);
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	wanted = read_wanted(TopMemoryContext, &nwanted);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	missing = write_slots(dbid, wanted, nwanted);
+	if (missing > 0)
+		ereport(WARNING,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("no evilnet worker slot for %d stream workers of database \"%s\"",
+						missing, get_database_name(dbid)),
+				 errhint("Increase evilnet.max_workers and restart the server.")));
+	proc_exit(0);
+}
