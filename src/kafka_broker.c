@@ -39,13 +39,17 @@ EvnKafkaBroker *
 evn_kafka_broker_start(EvnKafkaError *error)
 {
 	EvnKafkaBroker *broker = calloc(1, sizeof(EvnKafkaBroker));
+	rd_kafka_conf_t *conf;
 
 	if (broker == NULL)
 	{
 		snprintf(error->message, sizeof(error->message), "out of memory");
 		return NULL;
 	}
-	broker->handle = evn_kafka_config_start(RD_KAFKA_PRODUCER, rd_kafka_conf_new(), error);
+	conf = rd_kafka_conf_new();
+	/* that it has no brokers to connect to is no news */
+	evn_kafka_config_set(conf, "log_level", "3");
+	broker->handle = evn_kafka_config_start(RD_KAFKA_PRODUCER, conf, error);
 	if (broker->handle != NULL)
 		broker->cluster = start_cluster(broker->handle);
 	if (broker->cluster != NULL)

@@ -207,6 +207,8 @@ test_v1(void)
 	ok(tweet.created_at == JULY, "created_at");
 	decodes("{" V1 ",'full_text':'full','display_text_range':[0,4],'extended_tweet':null}", "extended mode");
 	is_text(tweet.text, "full", "full_text");
+	decodes("{" V1 ",'full_text':'full','extended_tweet':{'full_text':'longer'}}", "both of them");
+	is_text(tweet.text, "longer", "extended_tweet first");
 	decodes("{" V1 ",'extended_tweet':{'full_text':'a','entities':{'hashtags':[]}},"
 			"'entities':{'hashtags':[{'text':'cut'}]}}",
 			"no hashtags in the long text");
@@ -276,7 +278,7 @@ test_kinds(void)
 #define V2_INCLUDES "'includes':{'places':[{'full_name':'Paris, France','id':'other','country_code':'FR'}," \
 					"{'country_code':'CA','full_name':'Toronto, Ontario','geo':{'type':'Feature','bbox':" \
 					"[-79.6,43.5,-79.1,43.8],'properties':{}},'id':'01a9a39529b27f36','name':'Toronto'}]," \
-					"'users':[{'id':'1','location':'Paris'},{'id':'2244994945','location':'YYZ'}]," \
+					"'users':[{'id':'2244994945','location':'YYZ'},{'id':'1','location':'Paris'}]," \
 					"'posts':[{'id':'9','text':'not this one'}],'tweets':[{'id':'9','text':'nor this'}]}"
 
 static void
