@@ -14,8 +14,8 @@
  * distance is the smallest part of that city's reach.  A circle whose area
  * grows with the population, and some space around it that even a village has.
  */
-#define REACH_BASE	1.5
-#define REACH_PER_SQRT_PERSON	0.0125
+#define REACH_BASE			  1.0
+#define REACH_PER_SQRT_PERSON 0.0125
 
 EvnCityIndex *
 evn_city_index_create(void)
@@ -38,9 +38,9 @@ evn_city_index_create(void)
 static void
 free_lists(EvnCityIndex *index)
 {
-	NameList   *lists[] = {&index->new_city_names, &index->new_aliases,
-						   &index->new_area_names, &index->new_no_cities};
-	size_t		i;
+	NameList *lists[] = {&index->new_city_names, &index->new_aliases,
+						 &index->new_area_names, &index->new_no_cities};
+	size_t	  i;
 
 	for (i = 0; i < lengthof(lists); i++)
 	{
@@ -76,8 +76,8 @@ evn_city_index_free(EvnCityIndex *index)
 static bool
 grow(void **array, size_t used, size_t *allocated, size_t element)
 {
-	size_t		wanted = *allocated == 0 ? 1024 : *allocated * 2;
-	void	   *larger;
+	size_t wanted = *allocated == 0 ? 1024 : *allocated * 2;
+	void  *larger;
 
 	if (used < *allocated)
 		return true;
@@ -115,7 +115,7 @@ name_hash(EvnText name, bool alone)
 static bool
 add_name(NameList *list, EvnText name, bool alone, uint32 target)
 {
-	uint64		hash = name_hash(name, alone);
+	uint64 hash = name_hash(name, alone);
 
 	return hash == 0 || add_entry(list, hash, target);
 }
@@ -131,7 +131,7 @@ is_written_code(EvnText code)
 static uint16
 find_area(const EvnCityIndex *index, uint16 country, uint64 region_hash)
 {
-	uint16		area = index->country_areas[country];
+	uint16 area = index->country_areas[country];
 
 	while (area != 0 && index->areas[area].region_hash != region_hash)
 		area = index->areas[area].next;
@@ -142,7 +142,7 @@ find_area(const EvnCityIndex *index, uint16 country, uint64 region_hash)
 static bool
 add_area(EvnCityIndex *index, uint16 country, uint64 region_hash, uint16 *area)
 {
-	Area	   *added;
+	Area *added;
 
 	*area = 0;
 	if (index->nareas > UINT16_MAX)
@@ -161,7 +161,7 @@ add_area(EvnCityIndex *index, uint16 country, uint64 region_hash, uint16 *area)
 	else
 	{
 		/* behind its country, which find_area starts from */
-		Area	   *head = &index->areas[index->country_areas[country]];
+		Area *head = &index->areas[index->country_areas[country]];
 
 		added->next = head->next;
 		head->next = *area;
@@ -176,14 +176,14 @@ country_area(EvnCityIndex *index, const EvnCity *city, uint16 country, uint16 *a
 	if (*area != 0)
 		return true;
 	return add_area(index, country, 0, area) &&
-		add_name(&index->new_area_names, city->country_code, true, *area) &&
-		add_name(&index->new_area_names, city->country, true, *area);
+		   add_name(&index->new_area_names, city->country_code, true, *area) &&
+		   add_name(&index->new_area_names, city->country, true, *area);
 }
 
 static uint64
 region_hash(EvnText code, EvnText name)
 {
-	uint64		hash = name_hash(code, true);
+	uint64 hash = name_hash(code, true);
 
 	return hash != 0 ? hash : name_hash(name, true);
 }
@@ -192,8 +192,8 @@ region_hash(EvnText code, EvnText name)
 static bool
 city_area(EvnCityIndex *index, const EvnCity *city, uint16 *area)
 {
-	uint16		country = evn_city_country_number(city->country_code);
-	uint64		hash = region_hash(city->region_code, city->region);
+	uint16 country = evn_city_country_number(city->country_code);
+	uint64 hash = region_hash(city->region_code, city->region);
 
 	*area = 0;
 	if (country == 0)
@@ -204,19 +204,19 @@ city_area(EvnCityIndex *index, const EvnCity *city, uint16 *area)
 	if (*area != 0)
 		return true;
 	return add_area(index, country, hash, area) &&
-		add_name(&index->new_area_names, city->region, true, *area) &&
-		(!is_written_code(city->region_code) ||
-		 add_name(&index->new_area_names, city->region_code, true, *area));
+		   add_name(&index->new_area_names, city->region, true, *area) &&
+		   (!is_written_code(city->region_code) ||
+			add_name(&index->new_area_names, city->region_code, true, *area));
 }
 
 bool
 evn_city_index_add_city(EvnCityIndex *index, const EvnCity *city)
 {
-	City	   *added;
-	uint16		area;
+	City  *added;
+	uint16 area;
 
 	if (city->city_id == 0)
-		return true;			/* the row that stands for no city */
+		return true; /* the row that stands for no city */
 	if (!grow((void **) &index->cities, index->ncities, &index->cities_allocated, sizeof(City)) ||
 		!city_area(index, city, &area) ||
 		!add_name(&index->new_city_names, city->name, false, (uint32) city->city_id) ||
@@ -245,9 +245,9 @@ bool
 evn_city_index_add_area(EvnCityIndex *index, EvnText country_code, EvnText region_code,
 						EvnText alias)
 {
-	EvnText		no_name = {NULL, 0};
-	uint16		country = evn_city_country_number(country_code);
-	uint16		area = find_area(index, country, region_hash(region_code, no_name));
+	EvnText no_name = {NULL, 0};
+	uint16	country = evn_city_country_number(country_code);
+	uint16	area = find_area(index, country, region_hash(region_code, no_name));
 
 	return area == 0 || add_name(&index->new_area_names, alias, true, area);
 }
@@ -266,8 +266,8 @@ compare_population(const void *left, const void *right)
 /* a city's number by its id */
 typedef struct IdNumber
 {
-	int32		city_id;
-	uint32		number;
+	int32  city_id;
+	uint32 number;
 } IdNumber;
 
 static int
@@ -282,8 +282,8 @@ compare_id(const void *left, const void *right)
 static IdNumber *
 sort_ids(const EvnCityIndex *index)
 {
-	IdNumber   *ids = malloc(Max(index->ncities, 1) * sizeof(IdNumber));
-	size_t		i;
+	IdNumber *ids = malloc(Max(index->ncities, 1) * sizeof(IdNumber));
+	size_t	  i;
 
 	if (ids == NULL)
 		return NULL;
@@ -300,9 +300,9 @@ sort_ids(const EvnCityIndex *index)
 static void
 number_targets(const EvnCityIndex *index, NameList *list, const IdNumber *ids, uint32 flag)
 {
-	IdNumber	key = {0, 0};
+	IdNumber		key = {0, 0};
 	const IdNumber *found = NULL;
-	size_t		i;
+	size_t			i;
 
 	for (i = 0; i < list->used; i++)
 	{
@@ -321,9 +321,9 @@ static bool
 rank_names(const EvnCityIndex *index, NameList *ranked)
 {
 	const NameList *lists[] = {&index->new_city_names, &index->new_aliases};
-	uint32	   *starts = calloc(index->ncities + 1, sizeof(uint32));
-	size_t		i;
-	size_t		l;
+	uint32		   *starts = calloc(index->ncities + 1, sizeof(uint32));
+	size_t			i;
+	size_t			l;
 
 	ranked->entries = malloc(Max(lists[0]->used + lists[1]->used, 1) * sizeof(NameEntry));
 	if (starts == NULL || ranked->entries == NULL)
@@ -350,7 +350,7 @@ rank_names(const EvnCityIndex *index, NameList *ranked)
 static NameSlot *
 slot_for(NameTable *table, uint64 hash)
 {
-	uint64		i = hash & table->mask;
+	uint64 i = hash & table->mask;
 
 	while (table->slots[i].hash != 0 && table->slots[i].hash != hash)
 		i = (i + 1) & table->mask;
@@ -365,12 +365,12 @@ slot_for(NameTable *table, uint64 hash)
 static void
 fill_slots(NameTable *table, const NameList *list, uint32 *entry_slots)
 {
-	size_t		i;
+	size_t i;
 
 	for (i = 0; i < list->used; i++)
 	{
-		NameSlot   *slot = slot_for(table, list->entries[i].hash);
-		uint32		target = list->entries[i].target & EVN_TARGET_CITY;
+		NameSlot *slot = slot_for(table, list->entries[i].hash);
+		uint32	  target = list->entries[i].target & EVN_TARGET_CITY;
 
 		if (slot->count > 0 && slot->first == target)
 		{
@@ -388,9 +388,9 @@ fill_slots(NameTable *table, const NameList *list, uint32 *entry_slots)
 static void
 fill_targets(NameTable *table, const NameList *list, const uint32 *entry_slots)
 {
-	uint32		first = 0;
-	uint64		s;
-	size_t		i;
+	uint32 first = 0;
+	uint64 s;
+	size_t i;
 
 	for (s = 0; s <= table->mask; s++)
 	{
@@ -400,7 +400,7 @@ fill_targets(NameTable *table, const NameList *list, const uint32 *entry_slots)
 	}
 	for (i = 0; i < list->used; i++)
 	{
-		NameSlot   *slot;
+		NameSlot *slot;
 
 		if (entry_slots[i] == UINT32_MAX)
 			continue;
@@ -412,8 +412,8 @@ fill_targets(NameTable *table, const NameList *list, const uint32 *entry_slots)
 static bool
 build_table(NameTable *table, const NameList *list)
 {
-	uint64		size = 16;
-	uint32	   *entry_slots;
+	uint64	size = 16;
+	uint32 *entry_slots;
 
 	/* at most two thirds full */
 	while (size * 2 < (uint64) list->used * 3)
@@ -436,7 +436,7 @@ build_table(NameTable *table, const NameList *list)
 static void
 sum_areas(EvnCityIndex *index)
 {
-	size_t		i;
+	size_t i;
 
 	for (i = 0; i < index->ncities; i++)
 	{
@@ -447,7 +447,7 @@ sum_areas(EvnCityIndex *index)
 
 		for (a = 0; a < (areas[0] == areas[1] ? 1 : 2); a++)
 		{
-			Area	   *area = &index->areas[areas[a]];
+			Area *area = &index->areas[areas[a]];
 
 			if (area->top_city == EVN_NO_CITY)
 				area->top_city = (uint32) i;
@@ -460,9 +460,9 @@ sum_areas(EvnCityIndex *index)
 static bool
 build_grid(EvnCityIndex *index)
 {
-	size_t		cells = EVN_GRID_COLUMNS * EVN_GRID_ROWS;
-	uint32	   *start = calloc(cells + 2, sizeof(uint32));
-	size_t		i;
+	size_t	cells = EVN_GRID_COLUMNS * EVN_GRID_ROWS;
+	uint32 *start = calloc(cells + 2, sizeof(uint32));
+	size_t	i;
 
 	index->grid_start = start;
 	index->grid_cities = malloc(Max(index->ncities, 1) * sizeof(uint32));
@@ -483,9 +483,9 @@ build_grid(EvnCityIndex *index)
 static bool
 build_city_names(EvnCityIndex *index)
 {
-	IdNumber   *ids = sort_ids(index);
-	NameList	ranked = {NULL, 0, 0};
-	bool		done;
+	IdNumber *ids = sort_ids(index);
+	NameList  ranked = {NULL, 0, 0};
+	bool	  done;
 
 	if (ids == NULL)
 		return false;
@@ -522,8 +522,8 @@ size_t
 evn_city_index_memory(const EvnCityIndex *index)
 {
 	return sizeof(EvnCityIndex) +
-		index->cities_allocated * sizeof(City) + index->areas_allocated * sizeof(Area) +
-		table_memory(&index->city_names) + table_memory(&index->area_names) +
-		table_memory(&index->no_cities) +
-		(EVN_GRID_COLUMNS * EVN_GRID_ROWS + 2 + index->ncities) * sizeof(uint32);
+		   index->cities_allocated * sizeof(City) + index->areas_allocated * sizeof(Area) +
+		   table_memory(&index->city_names) + table_memory(&index->area_names) +
+		   table_memory(&index->no_cities) +
+		   (EVN_GRID_COLUMNS * EVN_GRID_ROWS + 2 + index->ncities) * sizeof(uint32);
 }

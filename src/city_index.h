@@ -14,7 +14,7 @@
 /* which hint decided */
 typedef enum EvnCitySource
 {
-	EVN_CITY_NONE,				/* no city: city_id is 0 */
+	EVN_CITY_NONE, /* no city: city_id is 0 */
 	EVN_CITY_PLACE,
 	EVN_CITY_COORDINATES,
 	EVN_CITY_PROFILE
@@ -22,24 +22,24 @@ typedef enum EvnCitySource
 
 typedef struct EvnCityMatch
 {
-	int32		city_id;		/* GeoNames id, 0 for no city */
+	int32		  city_id; /* GeoNames id, 0 for no city */
 	EvnCitySource source;
 } EvnCityMatch;
 
 /* one row of the gazetteer; the index copies what it keeps */
 typedef struct EvnCity
 {
-	int32		city_id;
-	EvnText		name;
-	EvnText		ascii_name;
-	EvnText		country_code;	/* two letters */
-	EvnText		country;		/* "Canada" */
-	EvnText		region;			/* first-level division, "Ontario"; may be absent */
-	EvnText		region_code;	/* its postal or GeoNames code, "ON"; may be absent */
-	double		lon;
-	double		lat;
-	int64		population;
-	bool		section;		/* part of another city: has a name, but attracts no coordinates */
+	int32	city_id;
+	EvnText name;
+	EvnText ascii_name;
+	EvnText country_code; /* two letters */
+	EvnText country;	  /* "Canada" */
+	EvnText region;		  /* first-level division, "Ontario"; may be absent */
+	EvnText region_code;  /* its postal or GeoNames code, "ON"; may be absent */
+	double	lon;
+	double	lat;
+	int64	population;
+	bool	section; /* part of another city: has a name, but attracts no coordinates */
 } EvnCity;
 
 typedef struct EvnCityIndex EvnCityIndex;
@@ -68,4 +68,4 @@ extern EvnCityMatch evn_city_index_resolve(const EvnCityIndex *index,
 /* "none", "place", "coordinates", "profile"; static strings */
 extern const char *evn_city_source_name(EvnCitySource source);
 
-#endif							/* EVN_CITY_INDEX_H */
+#endif /* EVN_CITY_INDEX_H */

@@ -15,14 +15,14 @@
 #include "text_fold.h"
 
 /* a point further from every city than this is nowhere, km */
-#define MAX_DISTANCE 50.0
+#define MAX_DISTANCE  50.0
 #define KM_PER_DEGREE 111.2
 
 /* a city this near to another one that the text names is the one meant, km */
 #define NEAR_DISTANCE 75.0
 
 /* population from which a name in a profile is believed without an area beside it */
-#define PROFILE_NAME_POPULATION 10000
+#define PROFILE_NAME_POPULATION	 10000
 #define PROFILE_ALIAS_POPULATION 50000
 /* the same when it is not the first thing said */
 #define PROFILE_LATER_POPULATION 100000
@@ -30,8 +30,13 @@
 /* population from which a city outshines an area of the same name */
 #define GREAT_CITY 1000000
 
-/* a city with this share of its country's people is what the country's name means */
-#define CITY_STATE_SHARE 0.4
+/*
+ * A city with this share of the people of an area is what the area's name
+ * means.  Boroughs are counted again beside their city, so even a city state
+ * has no more than a quarter.
+ */
+#define COUNTRY_SHARE 0.25
+#define REGION_SHARE  0.4
 
 /* aliases are less likely meant than proper names */
 #define ALIAS_WEIGHT 0.2f
@@ -39,21 +44,21 @@
 typedef struct Areas
 {
 	const uint32 *areas;
-	uint32		count;
+	uint32		  count;
 } Areas;
 
 typedef struct Query
 {
 	const EvnCityIndex *index;
-	bool		profile;		/* free text: be careful */
-	uint16		country;		/* the city's country, 0 for any */
-	int			nsegments;
-	EvnText		segments[EVN_FOLD_SEGMENTS];
-	bool		ignored[EVN_FOLD_SEGMENTS]; /* text that names no city */
-	Areas		areas[EVN_FOLD_SEGMENTS + 1];	/* what each segment names; the last one is cut off a segment */
+	bool				profile; /* free text: be careful */
+	uint16				country; /* the city's country, 0 for any */
+	int					nsegments;
+	EvnText				segments[EVN_FOLD_SEGMENTS];
+	bool				ignored[EVN_FOLD_SEGMENTS];	  /* text that names no city */
+	Areas				areas[EVN_FOLD_SEGMENTS + 1]; /* what each segment names; the last one is cut off a segment */
 } Query;
 
-#define CUT_AREA	EVN_FOLD_SEGMENTS
+#define CUT_AREA EVN_FOLD_SEGMENTS
 
 static inline uint16
 city_country(const EvnCityIndex *index, const City *city)
@@ -72,8 +77,8 @@ city_in_area(const EvnCityIndex *index, const City *city, uint32 area)
 static double
 distance_squared(const City *city, double lon, double lat)
 {
-	double		dx = fabs(city->lon - lon);
-	double		dy = city->lat - lat;
+	double dx = fabs(city->lon - lon);
+	double dy = city->lat - lat;
 
 	if (dx > 180)
 		dx = 360 - dx;
@@ -85,12 +90,12 @@ distance_squared(const City *city, double lon, double lat)
 static bool
 fits_areas(const Query *query, int segment, const City *city)
 {
-	int			i;
+	int i;
 
 	for (i = 0; i <= CUT_AREA; i++)
 	{
-		bool		fits = query->areas[i].count == 0 || i == segment;
-		uint32		a;
+		bool   fits = query->areas[i].count == 0 || i == segment;
+		uint32 a;
 
 		for (a = 0; a < query->areas[i].count && !fits; a++)
 			fits = city_in_area(query->index, city, query->areas[i].areas[a]);
@@ -105,9 +110,9 @@ static bool
 names_region(const Query *query, int segment)
 {
 	const Areas *areas = &query->areas[segment];
-	bool		code = segment < query->nsegments && query->segments[segment].len <= 2;
-	bool		region = false;
-	uint32		a;
+	bool		 code = segment < query->nsegments && query->segments[segment].len <= 2;
+	bool		 region = false;
+	uint32		 a;
 
 	for (a = 0; a < areas->count; a++)
 	{
@@ -123,7 +128,7 @@ names_region(const Query *query, int segment)
 static bool
 is_narrowed(const Query *query, int segment, bool regions_only)
 {
-	int			i;
+	int i;
 
 	for (i = 0; i <= CUT_AREA; i++)
 		if (i != segment && query->areas[i].count > 0 && (!regions_only || names_region(query, i)))
@@ -149,8 +154,8 @@ fits_country(const Query *query, const City *city)
 static bool
 is_credible(const Query *query, int segment, uint32 target)
 {
-	float		population = query->index->cities[target & EVN_TARGET_CITY].population;
-	bool		alias = (target & EVN_TARGET_ALIAS) != 0;
+	float population = query->index->cities[target & EVN_TARGET_CITY].population;
+	bool  alias = (target & EVN_TARGET_ALIAS) != 0;
 
 	if (!query->profile || is_narrowed(query, segment, false))
 		return true;
@@ -163,11 +168,11 @@ is_credible(const Query *query, int segment, uint32 target)
 static const City *
 best_city(const Query *query, int segment, uint64 hash, const City *near)
 {
-	uint32		count;
+	uint32		  count;
 	const uint32 *targets = evn_city_find_name(&query->index->city_names, hash, &count);
-	const City *best = NULL;
-	float		best_weight = -1;
-	uint32		i;
+	const City	 *best = NULL;
+	float		  best_weight = -1;
+	uint32		  i;
 
 	for (i = 0; i < count; i++)
 	{
@@ -188,42 +193,68 @@ best_city(const Query *query, int segment, uint64 hash, const City *near)
 	return best;
 }
 
+/* Is a city with so few people in the shadow of an area of the same name? */
+static bool
+is_outweighed(const Area *area, float population)
+{
+	double share = area->region_hash == 0 ? COUNTRY_SHARE : REGION_SHARE;
+
+	return population < share * area->population;
+}
+
 /* Is this city what the name of area, which is its own name too, means? */
 static bool
 stands_for_area(const Query *query, uint32 target, uint32 area_number)
 {
 	const EvnCityIndex *index = query->index;
-	const City *city = &index->cities[target & EVN_TARGET_CITY];
-	const Area *area = &index->areas[area_number];
-	bool		great = city->population >= GREAT_CITY;
+	const City		   *city = &index->cities[target & EVN_TARGET_CITY];
+	const Area		   *area = &index->areas[area_number];
+	bool				great = city->population >= GREAT_CITY;
 
 	if (city_country(index, city) != area->country)
 		return false;
 	if (area->region_hash == 0)
-		return city->population >= CITY_STATE_SHARE * area->population;
+		return !is_outweighed(area, city->population);
 	if (target & EVN_TARGET_ALIAS)
 		return query->profile && great;
 	return great || area->top_city == (target & EVN_TARGET_CITY);
+}
+
+/* The same for all areas of the name; a country is meant before its region. */
+static bool
+stands_for_areas(const Query *query, uint32 target, Areas areas)
+{
+	const City *city = &query->index->cities[target & EVN_TARGET_CITY];
+	bool		stands = false;
+	uint32		a;
+
+	for (a = 0; a < areas.count; a++)
+	{
+		const Area *area = &query->index->areas[areas.areas[a]];
+
+		if (stands_for_area(query, target, areas.areas[a]))
+			stands = true;
+		else if (area->region_hash == 0 && area->country == city_country(query->index, city))
+			return false;
+	}
+	return stands;
 }
 
 /* The city that a name means which areas have too */
 static const City *
 city_of_area(const Query *query, int segment, uint64 hash, Areas areas)
 {
-	uint32		count;
+	uint32		  count;
 	const uint32 *targets = evn_city_find_name(&query->index->city_names, hash, &count);
-	uint32		i;
+	uint32		  i;
 
 	for (i = 0; i < count; i++)
 	{
 		const City *city = &query->index->cities[targets[i] & EVN_TARGET_CITY];
-		uint32		a;
 
-		if (!fits_country(query, city) || !fits_areas(query, segment, city))
-			continue;
-		for (a = 0; a < areas.count; a++)
-			if (stands_for_area(query, targets[i], areas.areas[a]))
-				return city;
+		if (fits_country(query, city) && fits_areas(query, segment, city) &&
+			stands_for_areas(query, targets[i], areas))
+			return city;
 	}
 	return NULL;
 }
@@ -232,14 +263,14 @@ city_of_area(const Query *query, int segment, uint64 hash, Areas areas)
 static bool
 area_outweighs(const Query *query, Areas areas, const City *city)
 {
-	uint32		a;
+	uint32 a;
 
 	for (a = 0; a < areas.count; a++)
 	{
 		const Area *area = &query->index->areas[areas.areas[a]];
 
 		if ((query->country == 0 || query->country == area->country) &&
-			area->population * CITY_STATE_SHARE >= city->population)
+			is_outweighed(area, city->population))
 			return true;
 	}
 	return false;
@@ -255,7 +286,7 @@ text_hash(EvnText text)
 static const City *
 neighbour(const Query *query, int segment)
 {
-	int			other = segment + 1;
+	int other = segment + 1;
 
 	if (other >= query->nsegments || query->areas[other].count > 0 || query->ignored[other])
 		return NULL;
@@ -266,8 +297,8 @@ neighbour(const Query *query, int segment)
 static Areas
 find_areas(const Query *query, uint64 hash)
 {
-	Areas		found;
-	uint32		a;
+	Areas  found;
+	uint32 a;
 
 	found.areas = evn_city_find_name(&query->index->area_names, hash, &found.count);
 	if (query->country == 0)
@@ -305,7 +336,7 @@ exact_city(const Query *query, int segment, EvnText name)
 static int
 last_word(EvnText text, int end)
 {
-	int			i = end - 1;
+	int i = end - 1;
 
 	while (i > 0 && text.data[i - 1] != ' ')
 		i--;
@@ -322,8 +353,8 @@ city_before_area(Query *query, int segment, EvnText name)
 
 	for (words = 1; words <= 3 && city == NULL; words++)
 	{
-		EvnText		rest = {name.data, 0};
-		EvnText		area;
+		EvnText rest = {name.data, 0};
+		EvnText area;
 
 		start = last_word(name, start) - 1;
 		if (start <= 0)
@@ -342,7 +373,7 @@ city_before_area(Query *query, int segment, EvnText name)
 static bool
 cut_prefix(EvnText *name, const char *prefix)
 {
-	int			len = (int) strlen(prefix);
+	int len = (int) strlen(prefix);
 
 	if (name->len <= len || memcmp(name->data, prefix, len) != 0)
 		return false;
@@ -354,7 +385,7 @@ cut_prefix(EvnText *name, const char *prefix)
 static bool
 cut_suffix(EvnText *name, const char *suffix)
 {
-	int			len = (int) strlen(suffix);
+	int len = (int) strlen(suffix);
 
 	if (name->len <= len || memcmp(name->data + name->len - len, suffix, len) != 0)
 		return false;
@@ -372,14 +403,14 @@ cut_words(EvnText *name)
 		"from ", "in ", "the "};
 	static const char *const suffixes[] = {
 		" city", " bay area", " area", " metro", " ish", " town", " shi",
-		" utara", " selatan", " timur", " barat", " pusat",	/* Indonesian: points of the compass, centre */
-		"\xe5\xb8\x82",			/* Chinese and Japanese: city, ward, district, county */
+		" utara", " selatan", " timur", " barat", " pusat", /* Indonesian: points of the compass, centre */
+		"\xe5\xb8\x82",										/* Chinese and Japanese: city, ward, district, county */
 		"\xe5\x8c\xba",
 		"\xe5\x8d\x80",
 		"\xe5\x8e\xbf",
 		"\xe7\xb8\xa3",
-		"\xec\x8b\x9c"};			/* Korean: city */
-	size_t		i;
+		"\xec\x8b\x9c"}; /* Korean: city */
+	size_t i;
 
 	for (i = 0; i < lengthof(prefixes); i++)
 		if (cut_prefix(name, prefixes[i]))
@@ -408,13 +439,13 @@ city_in_segment(Query *query, int segment)
 static void
 classify_segments(Query *query, const EvnFoldedText *folded)
 {
-	int			i;
+	int i;
 
 	query->nsegments = folded->nsegments;
 	for (i = 0; i < folded->nsegments; i++)
 	{
-		uint64		hash = text_hash(folded->segments[i]);
-		uint32		count = 0;
+		uint64 hash = text_hash(folded->segments[i]);
+		uint32 count = 0;
 
 		query->segments[i] = folded->segments[i];
 		if (query->profile)
@@ -428,10 +459,10 @@ classify_segments(Query *query, const EvnFoldedText *folded)
 static const City *
 resolve_text(const EvnCityIndex *index, EvnText text, uint16 country, bool profile)
 {
-	Query		query = {.index = index,.profile = profile,.country = country};
+	Query		  query = {.index = index, .profile = profile, .country = country};
 	EvnFoldedText folded;
-	const City *city = NULL;
-	int			i;
+	const City	 *city = NULL;
+	int			  i;
 
 	if (text.data == NULL)
 		return NULL;
@@ -446,13 +477,13 @@ resolve_text(const EvnCityIndex *index, EvnText text, uint16 country, bool profi
 typedef struct Nearest
 {
 	const City *city;
-	double		share;			/* square of distance / reach */
+	double		share; /* square of distance / reach */
 } Nearest;
 
 static void
 try_cells(const EvnCityIndex *index, uint32 first, uint32 last, double lon, double lat, Nearest *nearest)
 {
-	uint32		i;
+	uint32 i;
 
 	for (i = index->grid_start[first]; i < index->grid_start[last + 1]; i++)
 	{
@@ -471,9 +502,9 @@ try_cells(const EvnCityIndex *index, uint32 first, uint32 last, double lon, doub
 static void
 try_row(const EvnCityIndex *index, int row, int column, int width, double lon, double lat, Nearest *nearest)
 {
-	uint32		start = (uint32) row * EVN_GRID_COLUMNS;
-	int			first = column - width;
-	int			last = column + width;
+	uint32 start = (uint32) row * EVN_GRID_COLUMNS;
+	int	   first = column - width;
+	int	   last = column + width;
 
 	if (width * 2 + 1 >= EVN_GRID_COLUMNS)
 	{
@@ -491,12 +522,12 @@ try_row(const EvnCityIndex *index, int row, int column, int width, double lon, d
 static const City *
 resolve_point(const EvnCityIndex *index, double lon, double lat)
 {
-	int			height = (int) ceil(MAX_DISTANCE / KM_PER_DEGREE / EVN_GRID_STEP);
-	uint32		cell;
-	int			row;
-	int			width;
-	int			r;
-	Nearest		nearest = {NULL, HUGE_VAL};
+	int		height = (int) ceil(MAX_DISTANCE / KM_PER_DEGREE / EVN_GRID_STEP);
+	uint32	cell;
+	int		row;
+	int		width;
+	int		r;
+	Nearest nearest = {NULL, HUGE_VAL};
 
 	/* written so that not-a-number fails */
 	if (!(lon >= -180 && lon <= 180 && lat >= -90 && lat <= 90))
@@ -522,7 +553,7 @@ EvnCityMatch
 evn_city_index_resolve(const EvnCityIndex *index, const EvnCityHints *hints)
 {
 	EvnCityMatch none = {0, EVN_CITY_NONE};
-	const City *city;
+	const City	*city;
 
 	city = resolve_text(index, hints->place, evn_city_country_number(hints->country_code), false);
 	if (city != NULL)

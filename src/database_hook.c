@@ -17,6 +17,7 @@
 #include "storage/latch.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
@@ -39,6 +40,8 @@ exclusive_database(Node *statement)
 		return ((DropdbStmt *) statement)->dbname;
 	if (IsA(statement, RenameStmt) && ((RenameStmt *) statement)->renameType == OBJECT_DATABASE)
 		return ((RenameStmt *) statement)->subname;
+	if (IsA(statement, AlterDatabaseStmt))
+		return ((AlterDatabaseStmt *) statement)->dbname;
 	if (IsA(statement, CreatedbStmt))
 		foreach(cell, ((CreatedbStmt *) statement)->options)
 		{
@@ -50,13 +53,26 @@ exclusive_database(Node *statement)
 	return NULL;
 }
 
+static bool
+is_template(Oid dbid)
+{
+	HeapTuple tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(dbid));
+	bool	  result;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	result = ((Form_pg_database) GETSTRUCT(tuple))->datistemplate;
+	ReleaseSysCache(tuple);
+	return result;
+}
+
 /* Whether the user may run the command at all: others must not stop the workers. */
 static bool
 may_hold(Node *statement, Oid dbid)
 {
 	if (evn_owns_database(dbid, GetUserId()))
 		return true;
-	return IsA(statement, CreatedbStmt) && have_createdb_privilege();
+	return IsA(statement, CreatedbStmt) && have_createdb_privilege() && is_template(dbid);
 }
 
 /* End the processes in the database; returns how many are still there. */
@@ -127,7 +143,7 @@ forget_database(Oid dbid)
 	LWLockAcquire(evn_shared->lock, LW_EXCLUSIVE);
 	note = evn_shmem_note(dbid, false);
 	if (note != NULL)
-		note->dirty = false;
+		note->dirty = note->held = false;
 	for (int i = 0; i < evn_shared->nslots; i++)
 		if (evn_shared->slots[i].dbid == dbid)
 			evn_shared->slots[i].in_use = false;
@@ -164,13 +180,16 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only,
 		wait_until_empty(dbid);
 		run_utility(pstmt, query, read_only, context, params, env, dest, qc);
 	}
-	PG_FINALLY();
+	PG_CATCH();
 	{
 		set_hold(dbid, false);
+		PG_RE_THROW();
 	}
 	PG_END_TRY();
 	if (IsA(pstmt->utilityStmt, DropdbStmt))
 		forget_database(dbid);
+	else
+		set_hold(dbid, false);
 }
 
 void

@@ -32,13 +32,13 @@ PG_FUNCTION_INFO_V1(evn_gazetteer_name_key);
 static const char *const gazetteer_tables[] = {"area", "area_alias", "city", "city_alias"};
 
 static EvnCityIndex *current_index = NULL;
-static bool current_is_stale = true;
-static Oid	gazetteer_relids[lengthof(gazetteer_tables)];
+static bool			 current_is_stale = true;
+static Oid			 gazetteer_relids[lengthof(gazetteer_tables)];
 
 static void
 on_relcache_invalidation(Datum arg, Oid relid)
 {
-	int			i;
+	int i;
 
 	for (i = 0; i < (int) lengthof(gazetteer_tables); i++)
 		if (relid == InvalidOid || relid == gazetteer_relids[i])
@@ -64,9 +64,9 @@ watch_tables(void)
 static EvnText
 text_column(HeapTuple tuple, TupleDesc desc, int column)
 {
-	EvnText		result = {NULL, 0};
-	bool		isnull;
-	Datum		value = SPI_getbinval(tuple, desc, column, &isnull);
+	EvnText result = {NULL, 0};
+	bool	isnull;
+	Datum	value = SPI_getbinval(tuple, desc, column, &isnull);
 
 	if (!isnull)
 	{
@@ -81,8 +81,8 @@ text_column(HeapTuple tuple, TupleDesc desc, int column)
 static bool
 add_city_row(EvnCityIndex *index, HeapTuple tuple, TupleDesc desc)
 {
-	bool		isnull;
-	EvnCity		city;
+	bool	isnull;
+	EvnCity city;
 
 	city.city_id = DatumGetInt32(SPI_getbinval(tuple, desc, 1, &isnull));
 	city.name = text_column(tuple, desc, 2);
@@ -101,8 +101,8 @@ add_city_row(EvnCityIndex *index, HeapTuple tuple, TupleDesc desc)
 static bool
 add_city_alias_row(EvnCityIndex *index, HeapTuple tuple, TupleDesc desc)
 {
-	bool		isnull;
-	int32		city_id = DatumGetInt32(SPI_getbinval(tuple, desc, 1, &isnull));
+	bool  isnull;
+	int32 city_id = DatumGetInt32(SPI_getbinval(tuple, desc, 1, &isnull));
 
 	return evn_city_index_add_alias(index, city_id, text_column(tuple, desc, 2));
 }
@@ -123,18 +123,18 @@ out_of_memory(void)
 			 errdetail("Failed while building the index of cities.")));
 }
 
-typedef bool (*AddRow) (EvnCityIndex *index, HeapTuple tuple, TupleDesc desc);
+typedef bool (*AddRow)(EvnCityIndex *index, HeapTuple tuple, TupleDesc desc);
 
 /* Feed the rows of a query to add, some at a time. */
 static void
 add_rows(EvnCityIndex *index, const char *sql, AddRow add)
 {
-	Portal		portal;
+	Portal portal;
 
 	portal = SPI_cursor_open_with_args(NULL, sql, 0, NULL, NULL, NULL, false, CURSOR_OPT_NO_SCROLL);
 	for (;;)
 	{
-		uint64		i;
+		uint64 i;
 
 		SPI_cursor_fetch(portal, true, FETCH_ROWS);
 		if (SPI_processed == 0)
@@ -171,7 +171,7 @@ build_index(void)
 
 	PG_TRY();
 	{
-		EvnSpi		spi;
+		EvnSpi spi;
 
 		if (index == NULL)
 			out_of_memory();
@@ -220,11 +220,11 @@ evn_gazetteer_changed(PG_FUNCTION_ARGS)
 static EvnText
 text_argument(FunctionCallInfo fcinfo, int argument)
 {
-	EvnText		result = {NULL, 0};
+	EvnText result = {NULL, 0};
 
 	if (!PG_ARGISNULL(argument))
 	{
-		text	   *value = PG_GETARG_TEXT_PP(argument);
+		text *value = PG_GETARG_TEXT_PP(argument);
 
 		result.data = VARDATA_ANY(value);
 		result.len = (int32) VARSIZE_ANY_EXHDR(value);
@@ -236,14 +236,14 @@ text_argument(FunctionCallInfo fcinfo, int argument)
 Datum
 evn_gazetteer_resolve_city(PG_FUNCTION_ARGS)
 {
-	TupleDesc	desc;
+	TupleDesc	 desc;
 	EvnCityHints hints = {.place = text_argument(fcinfo, 0),
 						  .country_code = text_argument(fcinfo, 1),
 						  .has_point = !PG_ARGISNULL(2) && !PG_ARGISNULL(3),
 						  .profile = text_argument(fcinfo, 4)};
 	EvnCityMatch match;
-	Datum		values[2];
-	bool		nulls[2] = {false, false};
+	Datum		 values[2];
+	bool		 nulls[2] = {false, false};
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");

@@ -15,9 +15,9 @@
  * as; '1' to '5' stand for the pairs below, '.' for nothing.
  */
 static const char latin_extended[] =
-	"aaaaaa2ceeeeiiiidnooooo.ouuuuy41"	/* U+00C0 */
+	"aaaaaa2ceeeeiiiidnooooo.ouuuuy41" /* U+00C0 */
 	"aaaaaa2ceeeeiiiidnooooo.ouuuuy4y"
-	"aaaaaaccccccccddddeeeeeeeeeegggg"	/* U+0100 */
+	"aaaaaaccccccccddddeeeeeeeeeegggg" /* U+0100 */
 	"gggghhhhiiiiiiiiii55jjkkklllllll"
 	"lllnnnnnnnnnoooooo33rrrrrrssssss"
 	"ssttttttuuuuuuuuuuuuwwyyyzzzzzzs"
@@ -25,12 +25,12 @@ static const char latin_extended[] =
 	"oo..pp.....ttttuuuvyyzz........."
 	"....zzzlllnnnaaiioouuuuuuuuuueaa"
 	"aa22ggggkkoooo..jzzzgg..nnaa22oo"
-	"aaaaeeeeiiiioooorrrruuuusstt..hh"	/* U+0200 */
+	"aaaaeeeeiiiioooorrrruuuusstt..hh" /* U+0200 */
 	"nd..zzaaeeooooooooyylntj..acclts"
 	"z..buveejj..rryy";
 
 static const char latin_additional[] =
-	"aabbbbbbccddddddddddeeeeeeeeeeff"	/* U+1E00 */
+	"aabbbbbbccddddddddddeeeeeeeeeeff" /* U+1E00 */
 	"gghhhhhhhhhhiiiikkkkkkllllllllmm"
 	"mmmmnnnnnnnnoooooooopppprrrrrrrr"
 	"ssssssssssttttttttuuuuuuuuuuvvvv"
@@ -64,21 +64,21 @@ static const WordForm word_forms[] = {
 };
 
 /* what is not a letter; above every code point */
-#define FOLD_SPACE		0x110000
-#define FOLD_SEPARATOR	0x110001
-#define FOLD_DOT		0x110002	/* nothing in "D.C.", a space in "St. Louis" */
-#define FOLD_HYPHEN		0x110003	/* a separator beside a space, else a space */
-#define FOLD_NOTHING	0x110004
+#define FOLD_SPACE	   0x110000
+#define FOLD_SEPARATOR 0x110001
+#define FOLD_DOT	   0x110002 /* nothing in "D.C.", a space in "St. Louis" */
+#define FOLD_HYPHEN	   0x110003 /* a separator beside a space, else a space */
+#define FOLD_NOTHING   0x110004
 
 typedef struct Writer
 {
 	EvnFoldedText *folded;
-	int			word;			/* where the current word starts */
-	int			since_dot;		/* letters since the last dot */
-	bool		pending_space;
-	bool		pending_hyphen;
-	bool		cjk;			/* the last letter is Han, Kana or Hangul */
-	bool		overflow;
+	int			   word;	  /* where the current word starts */
+	int			   since_dot; /* letters since the last dot */
+	bool		   pending_space;
+	bool		   pending_hyphen;
+	bool		   cjk; /* the last letter is Han, Kana or Hangul */
+	bool		   overflow;
 } Writer;
 
 /* One code point; a broken sequence is consumed bytewise and reads as a space. */
@@ -86,10 +86,10 @@ static uint32
 next_code_point(const unsigned char **cursor, const unsigned char *end)
 {
 	const unsigned char *p = *cursor;
-	int			extra = p[0] < 0xE0 ? 1 : p[0] < 0xF0 ? 2
-		: 3;
-	uint32		code = p[0] & (0x3F >> extra);
-	int			i;
+	int					 extra = p[0] < 0xE0 ? 1 : p[0] < 0xF0 ? 2
+															   : 3;
+	uint32				 code = p[0] & (0x3F >> extra);
+	int					 i;
 
 	*cursor = p + 1;
 	if (p[0] < 0xC2 || p[0] > 0xF4 || end - p <= extra)
@@ -151,15 +151,15 @@ fold_cyrillic(uint32 code)
 		code |= 1;
 	switch (code)
 	{
-		case 0x439:				/* short i */
+		case 0x439: /* short i */
 		case 0x45D:
 			return 0x438;
 		case 0x450:
-		case 0x451:				/* yo */
+		case 0x451: /* yo */
 			return 0x435;
-		case 0x457:				/* yi */
+		case 0x457: /* yi */
 			return 0x456;
-		case 0x45E:				/* short u */
+		case 0x45E: /* short u */
 			return 0x443;
 		default:
 			return code;
@@ -175,25 +175,25 @@ fold_semitic(uint32 code)
 		return FOLD_NOTHING;
 	switch (code)
 	{
-		case 0x60C:				/* comma */
-		case 0x61B:				/* semicolon */
+		case 0x60C: /* comma */
+		case 0x61B: /* semicolon */
 			return FOLD_SEPARATOR;
-		case 0x5BE:				/* maqaf */
+		case 0x5BE: /* maqaf */
 			return FOLD_SPACE;
-		case 0x622:				/* alef and its variants */
+		case 0x622: /* alef and its variants */
 		case 0x623:
 		case 0x625:
 		case 0x671:
 			return 0x627;
-		case 0x624:				/* waw with hamza */
+		case 0x624: /* waw with hamza */
 			return 0x648;
-		case 0x626:				/* yeh and its variants */
+		case 0x626: /* yeh and its variants */
 		case 0x649:
 		case 0x6CC:
 			return 0x64A;
-		case 0x629:				/* teh marbuta */
+		case 0x629: /* teh marbuta */
 			return 0x647;
-		case 0x6A9:				/* keheh */
+		case 0x6A9: /* keheh */
 			return 0x643;
 		default:
 			return code;
@@ -210,15 +210,15 @@ fold_symbol(uint32 code)
 		return code == 0x3001 || code == 0x3002 ? FOLD_SEPARATOR : FOLD_SPACE;
 	switch (code)
 	{
-		case 0x200B:			/* zero width: space, joiners, direction marks */
+		case 0x200B: /* zero width: space, joiners, direction marks */
 		case 0x200C:
 		case 0x200D:
 		case 0x200E:
 		case 0x200F:
-		case 0x2018:			/* single quotation marks */
+		case 0x2018: /* single quotation marks */
 		case 0x2019:
-		case 0x30FB:			/* katakana middle dot */
-		case 0xFE0F:			/* emoji variation selector */
+		case 0x30FB: /* katakana middle dot */
+		case 0xFE0F: /* emoji variation selector */
 		case 0xFEFF:
 			return FOLD_NOTHING;
 		case 0x2010:
@@ -237,8 +237,8 @@ static bool
 is_symbol(uint32 code)
 {
 	return (code >= 0x2000 && code <= 0x2BFF) || (code >= 0x3000 && code <= 0x303F && code != 0x3005) ||
-		code == 0x30FB || (code >= 0xFE00 && code <= 0xFE0F) || code == 0xFEFF ||
-		(code >= 0xFF01 && code <= 0xFF5E) || (code >= 0x1F000 && code <= 0x1FAFF);
+		   code == 0x30FB || (code >= 0xFE00 && code <= 0xFE0F) || code == 0xFEFF ||
+		   (code >= 0xFF01 && code <= 0xFF5E) || (code >= 0x1F000 && code <= 0x1FAFF);
 }
 
 /* A letter that is not ASCII, pairs of letters aside */
@@ -246,19 +246,19 @@ static uint32
 fold_code_point(uint32 code)
 {
 	if (code < 0xC0)
-		return code == 0xB7 ? FOLD_SEPARATOR : FOLD_SPACE;	/* middle dot */
+		return code == 0xB7 ? FOLD_SEPARATOR : FOLD_SPACE; /* middle dot */
 	if (code < 0xC0 + sizeof(latin_extended) - 1)
 		return (unsigned char) latin_extended[code - 0xC0];
 	if (code >= 0x1E00 && code <= 0x1EFF)
 		return (unsigned char) latin_additional[code - 0x1E00];
 	if (code >= 0x2B0 && code <= 0x36F)
-		return FOLD_NOTHING;	/* modifier letters and combining marks */
+		return FOLD_NOTHING; /* modifier letters and combining marks */
 	if (code >= 0x386 && code <= 0x3CE)
 		return greek[code - 0x386] == 0 ? FOLD_SPACE : 0x380 + greek[code - 0x386];
 	if (code >= 0x400 && code <= 0x4FF)
 		return fold_cyrillic(code);
 	if (code >= 0x531 && code <= 0x556)
-		return code + 0x30;		/* Armenian capitals */
+		return code + 0x30; /* Armenian capitals */
 	if (code >= 0x591 && code <= 0x6FF)
 		return fold_semitic(code);
 	return is_symbol(code) ? fold_symbol(code) : code;
@@ -268,7 +268,7 @@ static bool
 is_cjk(uint32 code)
 {
 	return (code >= 0x2E80 && code <= 0x9FFF) || (code >= 0xAC00 && code <= 0xD7A3) ||
-		(code >= 0xF900 && code <= 0xFAFF) || (code >= 0x20000 && code <= 0x323AF);
+		   (code >= 0xF900 && code <= 0xFAFF) || (code >= 0x20000 && code <= 0x323AF);
 }
 
 static void
@@ -310,9 +310,9 @@ static void
 end_word(Writer *writer)
 {
 	EvnFoldedText *folded = writer->folded;
-	char	   *word = folded->buffer + writer->word;
-	int			len = folded->len - writer->word;
-	int			i;
+	char		  *word = folded->buffer + writer->word;
+	int			   len = folded->len - writer->word;
+	int			   i;
 
 	if (len < 4 || len > 6)
 		return;
@@ -320,7 +320,7 @@ end_word(Writer *writer)
 	{
 		if (strlen(word_forms[i].from) == (size_t) len && memcmp(word, word_forms[i].from, len) == 0)
 		{
-			int			to_len = (int) strlen(word_forms[i].to);
+			int to_len = (int) strlen(word_forms[i].to);
 
 			memcpy(word, word_forms[i].to, to_len);
 			folded->len = writer->word + to_len;
@@ -333,12 +333,12 @@ static void
 end_segment(Writer *writer)
 {
 	EvnFoldedText *folded = writer->folded;
-	int			start = 0;
+	int			   start = 0;
 
 	end_word(writer);
 	if (folded->nsegments > 0)
 	{
-		EvnText    *last = &folded->segments[folded->nsegments - 1];
+		EvnText *last = &folded->segments[folded->nsegments - 1];
 
 		start = (int) (last->data - folded->buffer) + last->len + 1;
 	}
@@ -367,7 +367,7 @@ at_segment_start(const Writer *writer)
 static void
 put_letter(Writer *writer, uint32 code)
 {
-	bool		cjk = code >= 0x2E80 && is_cjk(code);
+	bool cjk = code >= 0x2E80 && is_cjk(code);
 
 	if ((writer->pending_space || writer->pending_hyphen) && !at_segment_start(writer))
 	{
@@ -420,7 +420,7 @@ static bool
 put_flag(Writer *writer, uint32 code, const unsigned char **cursor, const unsigned char *end)
 {
 	const unsigned char *next = *cursor;
-	uint32		second;
+	uint32				 second;
 
 	if (code < 0x1F1E6 || code > 0x1F1FF || next == end || *next != 0xF0)
 		return false;
@@ -438,7 +438,7 @@ put_flag(Writer *writer, uint32 code, const unsigned char **cursor, const unsign
 static void
 put_code_point(Writer *writer, uint32 code)
 {
-	uint32		folded = code < 0x110000 ? fold_code_point(code) : code;
+	uint32 folded = code < 0x110000 ? fold_code_point(code) : code;
 
 	if (folded >= 0x80 || (folded >= 'a' && folded <= 'z') || (folded >= '0' && folded <= '9' && code >= 0xFF00))
 		put_folded(writer, folded);
@@ -452,7 +452,7 @@ put_code_point(Writer *writer, uint32 code)
 void
 evn_text_fold(EvnText text, EvnFoldedText *folded)
 {
-	Writer		writer = {.folded = folded};
+	Writer				 writer = {.folded = folded};
 	const unsigned char *p = (const unsigned char *) text.data;
 	const unsigned char *end = p + text.len;
 
@@ -466,7 +466,7 @@ evn_text_fold(EvnText text, EvnFoldedText *folded)
 			put_folded(&writer, fold_ascii(*p++));
 		else
 		{
-			uint32		code = next_code_point(&p, end);
+			uint32 code = next_code_point(&p, end);
 
 			if (!put_flag(&writer, code, &p, end))
 				put_code_point(&writer, code);

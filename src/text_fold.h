@@ -19,13 +19,13 @@
 
 typedef struct EvnFoldedText
 {
-	int			nsegments;
-	EvnText		segments[EVN_FOLD_SEGMENTS];	/* never empty; slices of buffer */
-	int			len;
-	char		buffer[EVN_FOLD_SIZE + 8];	/* the segments, one ',' between them */
+	int		nsegments;
+	EvnText segments[EVN_FOLD_SEGMENTS]; /* never empty; slices of buffer */
+	int		len;
+	char	buffer[EVN_FOLD_SIZE + 8]; /* the segments, one ',' between them */
 } EvnFoldedText;
 
 /* Fold and split; nsegments is 0 when nothing is left or it is too long. */
 extern void evn_text_fold(EvnText text, EvnFoldedText *folded);
 
-#endif							/* EVN_TEXT_FOLD_H */
+#endif /* EVN_TEXT_FOLD_H */

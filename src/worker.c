@@ -96,10 +96,12 @@ EvnWorkerSlot *
 evn_worker_attach(int slot_index)
 {
 	EvnWorkerSlot *slot = &evn_shared->slots[slot_index];
+	EvnDatabaseNote *note;
 	bool		mine;
 
 	LWLockAcquire(evn_shared->lock, LW_EXCLUSIVE);
-	mine = slot->in_use && slot->pid == 0 && slot->state == EVN_WORKER_STARTING &&
+	note = evn_shmem_note(slot->dbid, false);
+	mine = (note == NULL || !note->held) && slot->in_use && slot->pid == 0 && slot->state == EVN_WORKER_STARTING &&
 		slot->generation == slot->running_generation;
 	if (mine)
 	{

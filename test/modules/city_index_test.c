@@ -12,9 +12,35 @@
 enum
 {
 	NOWHERE = 0,
-	TORONTO, TORONTO_OHIO, LONDON, LONDON_ONTARIO, PORTLAND, PORTLAND_MAINE, NEW_YORK, LOS_ANGELES,
-	SYDNEY, BONDI, LIVERPOOL, SAO_PAULO, GUARULHOS, TOKYO, SINGAPORE, WASHINGTON, SEATTLE, HOMETOWN,
-	MEXICO_CITY, MEXICO_TOWN, FIJI_EAST, FIJI_WEST, NORTHERNMOST, SPRINGFIELD_IL, SPRINGFIELD_MA
+	TORONTO,
+	TORONTO_OHIO,
+	LONDON,
+	LONDON_ONTARIO,
+	PORTLAND,
+	PORTLAND_MAINE,
+	NEW_YORK,
+	LOS_ANGELES,
+	SYDNEY,
+	BONDI,
+	LIVERPOOL,
+	SAO_PAULO,
+	GUARULHOS,
+	TOKYO,
+	SINGAPORE,
+	WASHINGTON,
+	SEATTLE,
+	HOMETOWN,
+	MEXICO_CITY,
+	MEXICO_TOWN,
+	FIJI_EAST,
+	FIJI_WEST,
+	NORTHERNMOST,
+	SPRINGFIELD_IL,
+	SPRINGFIELD_MA,
+	/* what makes areas outweigh cities of their name */
+	REST_OF_NEW_YORK,
+	REST_OF_WASHINGTON,
+	REST_OF_MEXICO
 };
 
 typedef struct City
@@ -55,6 +81,9 @@ static const City cities[] = {
 	{SINGAPORE, "Singapore", "SG", "Singapore", NULL, NULL, 103.85, 1.29, 5638700, false},
 	{MEXICO_CITY, "Mexico City", "MX", "Mexico", "09", "Mexico City", -99.13, 19.43, 12294193, false},
 	{MEXICO_TOWN, "Sonora", "MX", "Mexico", "15", "México", -99.5, 19.4, 1294, false},
+	{REST_OF_NEW_YORK, "Buffalo", "US", "United States", "NY", "New York", -78.88, 42.89, 15000000, false},
+	{REST_OF_WASHINGTON, "Spokane", "US", "United States", "WA", "Washington", -117.43, 47.66, 5000000, false},
+	{REST_OF_MEXICO, "Monterrey", "MX", "Mexico", "19", "Nuevo León", -100.32, 25.67, 90000000, false},
 	{FIJI_WEST, "Westend", "FJ", "Fiji", NULL, NULL, 179.97, -16.5, 5000, false},
 	{FIJI_EAST, "Eastend", "FJ", "Fiji", NULL, NULL, -179.80, -16.5, 5000, false},
 	{NORTHERNMOST, "Polar Station", "RU", "Russia", NULL, NULL, 10.0, 89.9, 0, false},
@@ -67,16 +96,14 @@ typedef struct Alias
 } Alias;
 
 static const Alias aliases[] = {
-	{NEW_YORK, "New York"}, {NEW_YORK, "NYC"}, {TOKYO, "東京"}, {LOS_ANGELES, "LA"}, {LONDON, "Лондон"},
-	{MEXICO_CITY, "México"}, {SAO_PAULO, "Sampa"}, {HOMETOWN, "Hometown"}, {NOWHERE, "Earth"},
-	{NOWHERE, "Home"}, {4711, "No such city"}};
+	{NEW_YORK, "New York"}, {NEW_YORK, "NYC"}, {TOKYO, "東京"}, {LOS_ANGELES, "LA"}, {LONDON, "Лондон"}, {MEXICO_CITY, "México"}, {SAO_PAULO, "Sampa"}, {HOMETOWN, "Hometown"}, {NOWHERE, "Earth"}, {NOWHERE, "Home"}, {4711, "No such city"}};
 
 static EvnCityIndex *index_under_test;
 
 static EvnText
 slice(const char *string)
 {
-	EvnText		result = {string, string == NULL ? 0 : (int32) strlen(string)};
+	EvnText result = {string, string == NULL ? 0 : (int32) strlen(string)};
 
 	return result;
 }
@@ -84,8 +111,8 @@ slice(const char *string)
 static void
 build(void)
 {
-	size_t		i;
-	bool		done = true;
+	size_t i;
+	bool   done = true;
 
 	index_under_test = evn_city_index_create();
 	for (i = 0; i < lengthof(cities); i++)
@@ -130,7 +157,7 @@ static void
 check_point(double lon, double lat, int32 city_id)
 {
 	EvnCityHints hints = {.has_point = true, .lon = lon, .lat = lat};
-	char		what[64];
+	char		 what[64];
 
 	snprintf(what, sizeof(what), "point %g %g", lon, lat);
 	check(what, hints, city_id, city_id == NOWHERE ? EVN_CITY_NONE : EVN_CITY_COORDINATES);
@@ -148,8 +175,8 @@ static void
 check_folding(const char *written, const char *expected)
 {
 	EvnFoldedText folded;
-	char		joined[EVN_FOLD_SIZE * 2] = "";
-	int			i;
+	char		  joined[EVN_FOLD_SIZE * 2] = "";
+	int			  i;
 
 	evn_text_fold(slice(written), &folded);
 	for (i = 0; i < folded.nsegments; i++)
@@ -164,7 +191,7 @@ check_folding(const char *written, const char *expected)
 static void
 test_folding(void)
 {
-	char		long_text[400];
+	char long_text[400];
 
 	check_folding("  São   PAULO ", "sao paulo");
 	check_folding("Köln/Straße", "koln|strasse");
@@ -204,7 +231,7 @@ test_places(void)
 	check_place("Portland, OR", "US", PORTLAND);
 	check_place("Portland, ME", "US", PORTLAND_MAINE);
 	check_place("Portland", "US", PORTLAND);
-	check_place("Portland, TX", "US", PORTLAND);	/* an unknown region narrows nothing */
+	check_place("Portland, TX", "US", PORTLAND); /* an unknown region narrows nothing */
 	check_place("Portland, Ohio", "US", NOWHERE);
 	check_place("Portland, OR", "GB", NOWHERE);
 	check_place("Sao Paulo, Brasil", "BR", SAO_PAULO);
@@ -214,7 +241,7 @@ test_places(void)
 	check_place("Singapore", "SG", SINGAPORE);
 	check_place("Australia", "AU", NOWHERE);
 	check_place("California, USA", "US", NOWHERE);
-	check_place("New York, USA", "US", NOWHERE);	/* Twitter's name of the state */
+	check_place("New York, USA", "US", NOWHERE); /* Twitter's name of the state */
 	check_place("東京 豊島区", "JP", TOKYO);
 	check_place("", "JP", NOWHERE);
 }
@@ -223,16 +250,16 @@ static void
 test_points(void)
 {
 	check_point(-79.4, 43.7, TORONTO);
-	check_point(151.27, -33.89, SYDNEY);	/* in Bondi, which is a section */
+	check_point(151.27, -33.89, SYDNEY); /* in Bondi, which is a section */
 	check_point(150.93, -33.92, LIVERPOOL);
-	check_point(151.10, -33.90, SYDNEY);	/* nearer to Liverpool, but Sydney's */
+	check_point(151.10, -33.90, SYDNEY); /* nearer to Liverpool, but Sydney's */
 	check_point(-46.53, -23.46, GUARULHOS);
-	check_point(-60, 0, NOWHERE);	/* more than 50 km from everything */
-	check_point(-179.99, -16.5, FIJI_WEST);	/* over the date line */
+	check_point(-60, 0, NOWHERE);			/* more than 50 km from everything */
+	check_point(-179.99, -16.5, FIJI_WEST); /* over the date line */
 	check_point(179.99, -16.5, FIJI_WEST);
 	check_point(180, -16.5, FIJI_WEST);
 	check_point(-179.9, -16.5, FIJI_EAST);
-	check_point(-170, 89.95, NORTHERNMOST);	/* over the pole */
+	check_point(-170, 89.95, NORTHERNMOST); /* over the pole */
 	check_point(0, 90, NORTHERNMOST);
 	check_point(0, -90, NOWHERE);
 	check_point(0.0 / 0.0, 0, NOWHERE);
@@ -269,12 +296,12 @@ test_profiles(void)
 	check_profile("Singapore", SINGAPORE);
 	check_profile("Sonora, México", MEXICO_TOWN);
 	check_profile("México", NOWHERE);
-	check_profile("Washington", NOWHERE);	/* the state is larger */
+	check_profile("Washington", NOWHERE); /* the state is larger */
 	check_profile("California", NOWHERE);
 	check_profile("USA", NOWHERE);
 	check_profile("Earth", NOWHERE);
 	check_profile("Home", NOWHERE);
-	check_profile("Hometown", NOWHERE);	/* too small without its state */
+	check_profile("Hometown", NOWHERE); /* too small without its state */
 	check_profile("Hometown, WA", HOMETOWN);
 	check_profile("somewhere in London", NOWHERE);
 	check_profile("No such city", NOWHERE);
@@ -284,12 +311,9 @@ test_profiles(void)
 static void
 test_order(void)
 {
-	EvnCityHints all = {.place = slice("Toronto"), .country_code = slice("CA"), .has_point = true,
-						.lon = -0.13, .lat = 51.51, .profile = slice("Tokyo")};
-	EvnCityHints country = {.place = slice("Canada"), .country_code = slice("CA"), .has_point = true,
-							.lon = -0.13, .lat = 51.51, .profile = slice("Tokyo")};
-	EvnCityHints at_sea = {.place = slice("Canada"), .country_code = slice("CA"), .has_point = true,
-						   .lon = -40, .lat = 0, .profile = slice("Tokyo")};
+	EvnCityHints all = {.place = slice("Toronto"), .country_code = slice("CA"), .has_point = true, .lon = -0.13, .lat = 51.51, .profile = slice("Tokyo")};
+	EvnCityHints country = {.place = slice("Canada"), .country_code = slice("CA"), .has_point = true, .lon = -0.13, .lat = 51.51, .profile = slice("Tokyo")};
+	EvnCityHints at_sea = {.place = slice("Canada"), .country_code = slice("CA"), .has_point = true, .lon = -40, .lat = 0, .profile = slice("Tokyo")};
 	EvnCityHints nothing = {.has_point = false};
 
 	check("place before the rest", all, TORONTO, EVN_CITY_PLACE);
@@ -302,7 +326,7 @@ static void
 test_empty_index(void)
 {
 	EvnCityIndex *empty = evn_city_index_create();
-	EvnCityHints hints = {.place = slice("Toronto"), .has_point = true, .profile = slice("Tokyo")};
+	EvnCityHints  hints = {.place = slice("Toronto"), .has_point = true, .profile = slice("Tokyo")};
 
 	ok(evn_city_index_finish(empty), "an index without cities is built");
 	ok(evn_city_index_resolve(empty, &hints).city_id == 0, "and resolves nothing");
