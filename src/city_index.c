@@ -316,7 +316,7 @@ number_targets(const EvnCityIndex *index, NameList *list, const IdNumber *ids, u
 	}
 }
 
-/* Names and aliases of all cities in one list, most populous city first, its names before its aliases. */
+/* All names in one list: most populous city first, its names before its aliases */
 static bool
 rank_names(const EvnCityIndex *index, NameList *ranked)
 {
@@ -339,9 +339,15 @@ rank_names(const EvnCityIndex *index, NameList *ranked)
 		starts[i + 1] += starts[i];
 	ranked->used = starts[index->ncities];
 	for (l = 0; l < lengthof(lists); l++)
+	{
 		for (i = 0; i < lists[l]->used; i++)
-			if (lists[l]->entries[i].target != EVN_NO_CITY)
-				ranked->entries[starts[lists[l]->entries[i].target & EVN_TARGET_CITY]++] = lists[l]->entries[i];
+		{
+			NameEntry entry = lists[l]->entries[i];
+
+			if (entry.target != EVN_NO_CITY)
+				ranked->entries[starts[entry.target & EVN_TARGET_CITY]++] = entry;
+		}
+	}
 	free(starts);
 	return true;
 }
@@ -457,6 +463,12 @@ sum_areas(EvnCityIndex *index)
 	}
 }
 
+static uint32
+city_cell(const City *city)
+{
+	return evn_city_grid_cell(city->lon, city->lat);
+}
+
 static bool
 build_grid(EvnCityIndex *index)
 {
@@ -468,15 +480,15 @@ build_grid(EvnCityIndex *index)
 	index->grid_cities = malloc(Max(index->ncities, 1) * sizeof(uint32));
 	if (start == NULL || index->grid_cities == NULL)
 		return false;
-	/* one further than usual, so that filling moves every start to its place */
+	/* counted one cell too far, so that filling moves every start to its place */
 	for (i = 0; i < index->ncities; i++)
 		if (!index->cities[i].section)
-			start[evn_city_grid_cell(index->cities[i].lon, index->cities[i].lat) + 2]++;
+			start[city_cell(&index->cities[i]) + 2]++;
 	for (i = 2; i < cells + 2; i++)
 		start[i] += start[i - 1];
 	for (i = 0; i < index->ncities; i++)
 		if (!index->cities[i].section)
-			index->grid_cities[start[evn_city_grid_cell(index->cities[i].lon, index->cities[i].lat) + 1]++] = (uint32) i;
+			index->grid_cities[start[city_cell(&index->cities[i]) + 1]++] = (uint32) i;
 	return true;
 }
 

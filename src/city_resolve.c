@@ -55,7 +55,7 @@ typedef struct Query
 	int					nsegments;
 	EvnText				segments[EVN_FOLD_SEGMENTS];
 	bool				ignored[EVN_FOLD_SEGMENTS];	  /* text that names no city */
-	Areas				areas[EVN_FOLD_SEGMENTS + 1]; /* what each segment names; the last one is cut off a segment */
+	Areas				areas[EVN_FOLD_SEGMENTS + 1]; /* they name; the last: what was cut off one */
 } Query;
 
 #define CUT_AREA EVN_FOLD_SEGMENTS
@@ -69,20 +69,36 @@ city_country(const EvnCityIndex *index, const City *city)
 static bool
 city_in_area(const EvnCityIndex *index, const City *city, uint32 area)
 {
-	if (city->area == area)
-		return true;
-	return index->areas[area].region_hash == 0 && index->areas[area].country == city_country(index, city);
+	const Area *in = &index->areas[area];
+
+	return city->area == area || (in->region_hash == 0 && in->country == city_country(index, city));
 }
 
-static double
-distance_squared(const City *city, double lon, double lat)
+typedef struct Point
 {
-	double dx = fabs(city->lon - lon);
-	double dy = city->lat - lat;
+	double lon;
+	double lat;
+	double shrink; /* of a degree of longitude at this latitude */
+} Point;
+
+static Point
+make_point(double lon, double lat)
+{
+	Point point = {lon, lat, cos(lat * (M_PI / 180))};
+
+	return point;
+}
+
+/* km squared; flat, which is right enough for the distances that matter here */
+static inline double
+distance_squared(const City *city, const Point *point)
+{
+	double dx = fabs(city->lon - point->lon);
+	double dy = city->lat - point->lat;
 
 	if (dx > 180)
 		dx = 360 - dx;
-	dx *= cos(lat * (M_PI / 180));
+	dx *= point->shrink;
 	return (dx * dx + dy * dy) * (KM_PER_DEGREE * KM_PER_DEGREE);
 }
 
@@ -166,7 +182,7 @@ is_credible(const Query *query, int segment, uint32 target)
 
 /* The best city of this name that the rest of the text allows; near may be NULL. */
 static const City *
-best_city(const Query *query, int segment, uint64 hash, const City *near)
+best_city(const Query *query, int segment, uint64 hash, const Point *near)
 {
 	uint32		  count;
 	const uint32 *targets = evn_city_find_name(&query->index->city_names, hash, &count);
@@ -185,7 +201,7 @@ best_city(const Query *query, int segment, uint64 hash, const City *near)
 		if (weight <= best_weight || !fits_country(query, city) ||
 			!fits_areas(query, segment, city) || !is_credible(query, segment, targets[i]))
 			continue;
-		if (near != NULL && distance_squared(city, near->lon, near->lat) > NEAR_DISTANCE * NEAR_DISTANCE)
+		if (near != NULL && distance_squared(city, near) > NEAR_DISTANCE * NEAR_DISTANCE)
 			continue;
 		best = city;
 		best_weight = weight;
@@ -282,15 +298,23 @@ text_hash(EvnText text)
 	return evn_city_hash(text.data, text.len);
 }
 
-/* Another segment's city, which this one's should be near */
+/* Narrow city down to one of its name near the city that the next segment names, if there is one. */
 static const City *
-neighbour(const Query *query, int segment)
+prefer_neighbour(const Query *query, int segment, uint64 hash, const City *city)
 {
-	int other = segment + 1;
+	int			next = segment + 1;
+	const City *neighbour;
+	const City *nearer;
+	Point		near;
 
-	if (other >= query->nsegments || query->areas[other].count > 0 || query->ignored[other])
-		return NULL;
-	return best_city(query, other, text_hash(query->segments[other]), NULL);
+	if (next >= query->nsegments || query->areas[next].count > 0 || query->ignored[next])
+		return city;
+	neighbour = best_city(query, next, text_hash(query->segments[next]), NULL);
+	if (neighbour == NULL)
+		return city;
+	near = make_point(neighbour->lon, neighbour->lat);
+	nearer = best_city(query, segment, hash, &near);
+	return nearer == NULL ? city : nearer;
 }
 
 /* Areas of this name; those of another country than the place's do not count. */
@@ -316,8 +340,6 @@ exact_city(const Query *query, int segment, EvnText name)
 {
 	uint64		hash = text_hash(name);
 	const City *city = best_city(query, segment, hash, NULL);
-	const City *near;
-	const City *nearer;
 	Areas		areas;
 
 	if (city == NULL)
@@ -327,9 +349,7 @@ exact_city(const Query *query, int segment, EvnText name)
 	areas = find_areas(query, hash);
 	if (area_outweighs(query, areas, city))
 		return city_of_area(query, segment, hash, areas);
-	near = neighbour(query, segment);
-	nearer = near == NULL ? NULL : best_city(query, segment, hash, near);
-	return nearer == NULL ? city : nearer;
+	return prefer_neighbour(query, segment, hash, city);
 }
 
 /* Offset of the last word that starts before end, 0 when there is no such space */
@@ -403,8 +423,8 @@ cut_words(EvnText *name)
 		"from ", "in ", "the "};
 	static const char *const suffixes[] = {
 		" city", " bay area", " area", " metro", " ish", " town", " shi",
-		" utara", " selatan", " timur", " barat", " pusat", /* Indonesian: points of the compass, centre */
-		"\xe5\xb8\x82",										/* Chinese and Japanese: city, ward, district, county */
+		" utara", " selatan", " timur", " barat", " pusat", /* Indonesian */
+		"\xe5\xb8\x82",										/* Chinese and Japanese: city, ward, county */
 		"\xe5\x8c\xba",
 		"\xe5\x8d\x80",
 		"\xe5\x8e\xbf",
@@ -476,19 +496,23 @@ resolve_text(const EvnCityIndex *index, EvnText text, uint16 country, bool profi
 
 typedef struct Nearest
 {
-	const City *city;
-	double		share; /* square of distance / reach */
+	const EvnCityIndex *index;
+	Point				point;
+	const City		   *city;
+	double				share; /* square of distance / reach */
 } Nearest;
 
 static void
-try_cells(const EvnCityIndex *index, uint32 first, uint32 last, double lon, double lat, Nearest *nearest)
+try_cells(Nearest *nearest, int row, int first, int last)
 {
-	uint32 i;
+	const EvnCityIndex *index = nearest->index;
+	const uint32	   *start = index->grid_start + row * EVN_GRID_COLUMNS;
+	uint32				i;
 
-	for (i = index->grid_start[first]; i < index->grid_start[last + 1]; i++)
+	for (i = start[first]; i < start[last + 1]; i++)
 	{
 		const City *city = &index->cities[index->grid_cities[i]];
-		double		distance = distance_squared(city, lon, lat);
+		double		distance = distance_squared(city, &nearest->point);
 		double		share = distance / ((double) city->reach * city->reach);
 
 		if (share < nearest->share && distance <= MAX_DISTANCE * MAX_DISTANCE)
@@ -499,45 +523,47 @@ try_cells(const EvnCityIndex *index, uint32 first, uint32 last, double lon, doub
 	}
 }
 
+/* Try the cells of a row up to width cells away; the row closes at 180 degrees. */
 static void
-try_row(const EvnCityIndex *index, int row, int column, int width, double lon, double lat, Nearest *nearest)
+try_row(Nearest *nearest, int row, int column, int width)
 {
-	uint32 start = (uint32) row * EVN_GRID_COLUMNS;
-	int	   first = column - width;
-	int	   last = column + width;
+	int first = column - width;
+	int last = column + width;
 
-	if (width * 2 + 1 >= EVN_GRID_COLUMNS)
+	if (last - first >= EVN_GRID_COLUMNS - 1)
 	{
-		try_cells(index, start, start + EVN_GRID_COLUMNS - 1, lon, lat, nearest);
+		try_cells(nearest, row, 0, EVN_GRID_COLUMNS - 1);
 		return;
 	}
-	/* the row closes at 180 degrees */
 	if (first < 0)
-		try_cells(index, start + first + EVN_GRID_COLUMNS, start + EVN_GRID_COLUMNS - 1, lon, lat, nearest);
+		try_cells(nearest, row, first + EVN_GRID_COLUMNS, EVN_GRID_COLUMNS - 1);
 	if (last >= EVN_GRID_COLUMNS)
-		try_cells(index, start, start + last - EVN_GRID_COLUMNS, lon, lat, nearest);
-	try_cells(index, start + Max(first, 0), start + Min(last, EVN_GRID_COLUMNS - 1), lon, lat, nearest);
+		try_cells(nearest, row, 0, last - EVN_GRID_COLUMNS);
+	try_cells(nearest, row, Max(first, 0), Min(last, EVN_GRID_COLUMNS - 1));
 }
 
 static const City *
 resolve_point(const EvnCityIndex *index, double lon, double lat)
 {
-	int		height = (int) ceil(MAX_DISTANCE / KM_PER_DEGREE / EVN_GRID_STEP);
-	uint32	cell;
-	int		row;
-	int		width;
-	int		r;
-	Nearest nearest = {NULL, HUGE_VAL};
+	const double degrees = MAX_DISTANCE / KM_PER_DEGREE;
+	const int	 height = (int) ceil(degrees / EVN_GRID_STEP);
+	Nearest		 nearest = {index, make_point(lon, lat), NULL, HUGE_VAL};
+	double		 shrink;
+	int			 row;
+	int			 column;
+	int			 width;
+	int			 r;
 
 	/* written so that not-a-number fails */
 	if (!(lon >= -180 && lon <= 180 && lat >= -90 && lat <= 90))
 		return NULL;
-	cell = evn_city_grid_cell(lon, lat);
-	row = (int) (cell / EVN_GRID_COLUMNS);
-	/* a degree of longitude shrinks towards the poles */
-	width = (int) Min(ceil(height / Max(cos(lat * (M_PI / 180)), 0.001)), EVN_GRID_COLUMNS);
+	row = (int) evn_city_grid_cell(lon, lat) / EVN_GRID_COLUMNS;
+	column = (int) evn_city_grid_cell(lon, lat) % EVN_GRID_COLUMNS;
+	/* a degree of longitude is shortest on the side of the pole */
+	shrink = cos(Min(fabs(lat) + degrees, 90) * (M_PI / 180));
+	width = (int) Min(ceil(height / Max(shrink, 0.001)), EVN_GRID_COLUMNS);
 	for (r = Max(row - height, 0); r <= Min(row + height, EVN_GRID_ROWS - 1); r++)
-		try_row(index, r, (int) (cell % EVN_GRID_COLUMNS), width, lon, lat, &nearest);
+		try_row(&nearest, r, column, width);
 	return nearest.city;
 }
 

@@ -50,14 +50,14 @@ static void
 watch_tables(void)
 {
 	static bool registered = false;
-	Oid			schema = get_namespace_oid("evilnet", true);
+	Oid			schema = get_namespace_oid("evilnet", false);
 	int			i;
 
 	if (!registered)
 		CacheRegisterRelcacheCallback(on_relcache_invalidation, (Datum) 0);
 	registered = true;
 	for (i = 0; i < (int) lengthof(gazetteer_tables); i++)
-		gazetteer_relids[i] = OidIsValid(schema) ? get_relname_relid(gazetteer_tables[i], schema) : InvalidOid;
+		gazetteer_relids[i] = get_relname_relid(gazetteer_tables[i], schema);
 }
 
 /* A column of a fetched row; absent when null */

@@ -440,9 +440,11 @@ put_code_point(Writer *writer, uint32 code)
 {
 	uint32 folded = code < 0x110000 ? fold_code_point(code) : code;
 
-	if (folded >= 0x80 || (folded >= 'a' && folded <= 'z') || (folded >= '0' && folded <= '9' && code >= 0xFF00))
+	bool is_pair = folded >= '1' && folded <= '5' && code < 0xFF00; /* not a full-width digit */
+
+	if (!is_pair && folded != '.')
 		put_folded(writer, folded);
-	else if (folded >= '1' && folded <= '5')
+	else if (is_pair)
 	{
 		put_letter(writer, (unsigned char) latin_pairs[folded - '1'][0]);
 		put_letter(writer, (unsigned char) latin_pairs[folded - '1'][1]);

@@ -9,39 +9,18 @@
 #include "text_fold.h"
 #include "tap.h"
 
+/* clang-format off */
 enum
 {
 	NOWHERE = 0,
-	TORONTO,
-	TORONTO_OHIO,
-	LONDON,
-	LONDON_ONTARIO,
-	PORTLAND,
-	PORTLAND_MAINE,
-	NEW_YORK,
-	LOS_ANGELES,
-	SYDNEY,
-	BONDI,
-	LIVERPOOL,
-	SAO_PAULO,
-	GUARULHOS,
-	TOKYO,
-	SINGAPORE,
-	WASHINGTON,
-	SEATTLE,
-	HOMETOWN,
-	MEXICO_CITY,
-	MEXICO_TOWN,
-	FIJI_EAST,
-	FIJI_WEST,
-	NORTHERNMOST,
-	SPRINGFIELD_IL,
-	SPRINGFIELD_MA,
-	/* what makes areas outweigh cities of their name */
-	REST_OF_NEW_YORK,
-	REST_OF_WASHINGTON,
-	REST_OF_MEXICO
+	TORONTO, TORONTO_OHIO, LONDON, LONDON_ONTARIO, PORTLAND, PORTLAND_MAINE, NEW_YORK, LOS_ANGELES,
+	SYDNEY, BONDI, LIVERPOOL, SAO_PAULO, GUARULHOS, TOKYO, SINGAPORE, WASHINGTON, SEATTLE, HOMETOWN,
+	MEXICO_CITY, MEXICO_TOWN, FIJI_EAST, FIJI_WEST, NORTHERNMOST, SPRINGFIELD_IL, SPRINGFIELD_MA,
+	SPRINGFIELD_OR, EUGENE,
+	/* these make areas outweigh cities of their name */
+	REST_OF_NEW_YORK, REST_OF_WASHINGTON, REST_OF_MEXICO
 };
+/* clang-format on */
 
 typedef struct City
 {
@@ -62,16 +41,16 @@ static const City cities[] = {
 	{TORONTO, "Toronto", "CA", "Canada", "ON", "Ontario", -79.40, 43.71, 2794356, false},
 	{LONDON_ONTARIO, "London", "CA", "Canada", "ON", "Ontario", -81.23, 42.98, 422324, false},
 	{LONDON, "London", "GB", "United Kingdom", "ENG", "England", -0.13, 51.51, 8961989, false},
-	{TORONTO_OHIO, "Toronto", "US", "United States", "OH", "Ohio", -80.60, 40.46, 4882, false},
-	{PORTLAND_MAINE, "Portland", "US", "United States", "ME", "Maine", -70.26, 43.66, 66881, false},
-	{PORTLAND, "Portland", "US", "United States", "OR", "Oregon", -122.68, 45.52, 652503, false},
-	{NEW_YORK, "New York City", "US", "United States", "NY", "New York", -74.01, 40.71, 8804190, false},
-	{LOS_ANGELES, "Los Angeles", "US", "United States", "CA", "California", -118.24, 34.05, 3820914, false},
-	{WASHINGTON, "Washington", "US", "United States", "DC", "Washington, D.C.", -77.04, 38.90, 689545, false},
-	{SEATTLE, "Seattle", "US", "United States", "WA", "Washington", -122.33, 47.61, 780995, false},
-	{HOMETOWN, "Home", "US", "United States", "WA", "Washington", -122.76, 47.27, 1377, false},
-	{SPRINGFIELD_IL, "Springfield", "US", "United States", "IL", "Illinois", -89.64, 39.80, 114394, false},
-	{SPRINGFIELD_MA, "Springfield", "US", "United States", "MA", "Massachusetts", -72.59, 42.10, 154341, false},
+	{TORONTO_OHIO, "Toronto", "US", "USA", "OH", "Ohio", -80.60, 40.46, 4882, false},
+	{PORTLAND_MAINE, "Portland", "US", "USA", "ME", "Maine", -70.26, 43.66, 66881, false},
+	{PORTLAND, "Portland", "US", "USA", "OR", "Oregon", -122.68, 45.52, 652503, false},
+	{NEW_YORK, "New York City", "US", "USA", "NY", "New York", -74.01, 40.71, 8804190, false},
+	{LOS_ANGELES, "Los Angeles", "US", "USA", "CA", "California", -118.24, 34.05, 3820914, false},
+	{WASHINGTON, "Washington", "US", "USA", "DC", "Washington, D.C.", -77.04, 38.90, 689545, false},
+	{SEATTLE, "Seattle", "US", "USA", "WA", "Washington", -122.33, 47.61, 780995, false},
+	{HOMETOWN, "Home", "US", "USA", "WA", "Washington", -122.76, 47.27, 1377, false},
+	{SPRINGFIELD_IL, "Springfield", "US", "USA", "IL", "Illinois", -89.64, 39.80, 114394, false},
+	{SPRINGFIELD_MA, "Springfield", "US", "USA", "MA", "Massachusetts", -72.59, 42.10, 154341, false},
 	{SYDNEY, "Sydney", "AU", "Australia", "NSW", "New South Wales", 151.21, -33.87, 5638830, false},
 	{BONDI, "Bondi", "AU", "Australia", "NSW", "New South Wales", 151.27, -33.89, 10411, true},
 	{LIVERPOOL, "Liverpool", "AU", "Australia", "NSW", "New South Wales", 150.93, -33.92, 31078, false},
@@ -81,9 +60,11 @@ static const City cities[] = {
 	{SINGAPORE, "Singapore", "SG", "Singapore", NULL, NULL, 103.85, 1.29, 5638700, false},
 	{MEXICO_CITY, "Mexico City", "MX", "Mexico", "09", "Mexico City", -99.13, 19.43, 12294193, false},
 	{MEXICO_TOWN, "Sonora", "MX", "Mexico", "15", "México", -99.5, 19.4, 1294, false},
-	{REST_OF_NEW_YORK, "Buffalo", "US", "United States", "NY", "New York", -78.88, 42.89, 15000000, false},
-	{REST_OF_WASHINGTON, "Spokane", "US", "United States", "WA", "Washington", -117.43, 47.66, 5000000, false},
+	{REST_OF_NEW_YORK, "Buffalo", "US", "USA", "NY", "New York", -78.88, 42.89, 15000000, false},
+	{REST_OF_WASHINGTON, "Spokane", "US", "USA", "WA", "Washington", -117.43, 47.66, 5000000, false},
 	{REST_OF_MEXICO, "Monterrey", "MX", "Mexico", "19", "Nuevo León", -100.32, 25.67, 90000000, false},
+	{SPRINGFIELD_OR, "Springfield", "US", "USA", "OR", "Oregon", -123.02, 44.05, 60000, false},
+	{EUGENE, "Eugene", "US", "USA", "OR", "Oregon", -123.09, 44.05, 176654, false},
 	{FIJI_WEST, "Westend", "FJ", "Fiji", NULL, NULL, 179.97, -16.5, 5000, false},
 	{FIJI_EAST, "Eastend", "FJ", "Fiji", NULL, NULL, -179.80, -16.5, 5000, false},
 	{NORTHERNMOST, "Polar Station", "RU", "Russia", NULL, NULL, 10.0, 89.9, 0, false},
@@ -96,7 +77,18 @@ typedef struct Alias
 } Alias;
 
 static const Alias aliases[] = {
-	{NEW_YORK, "New York"}, {NEW_YORK, "NYC"}, {TOKYO, "東京"}, {LOS_ANGELES, "LA"}, {LONDON, "Лондон"}, {MEXICO_CITY, "México"}, {SAO_PAULO, "Sampa"}, {HOMETOWN, "Hometown"}, {NOWHERE, "Earth"}, {NOWHERE, "Home"}, {4711, "No such city"}};
+	{NEW_YORK, "New York"},
+	{NEW_YORK, "NYC"},
+	{TOKYO, "東京"},
+	{LOS_ANGELES, "LA"},
+	{LONDON, "Лондон"},
+	{MEXICO_CITY, "México"},
+	{SAO_PAULO, "Sampa"},
+	{HOMETOWN, "Hometown"},
+	{NOWHERE, "Earth"},
+	{NOWHERE, "Home"},
+	{4711, "No such city"},
+};
 
 static EvnCityIndex *index_under_test;
 
@@ -106,6 +98,12 @@ slice(const char *string)
 	EvnText result = {string, string == NULL ? 0 : (int32) strlen(string)};
 
 	return result;
+}
+
+static bool
+add_area(const char *country_code, const char *region_code, const char *alias)
+{
+	return evn_city_index_add_area(index_under_test, slice(country_code), slice(region_code), slice(alias));
 }
 
 static void
@@ -118,18 +116,30 @@ build(void)
 	for (i = 0; i < lengthof(cities); i++)
 	{
 		const City *c = &cities[i];
-		EvnCity		city = {c->city_id, slice(c->name), slice(c->name), slice(c->country_code), slice(c->country),
-							slice(c->region), slice(c->region_code), c->lon, c->lat, c->population, c->section};
+		EvnCity		city = {
+				.city_id = c->city_id,
+				.name = slice(c->name),
+				.ascii_name = slice(c->name),
+				.country_code = slice(c->country_code),
+				.country = slice(c->country),
+				.region = slice(c->region),
+				.region_code = slice(c->region_code),
+				.lon = c->lon,
+				.lat = c->lat,
+				.population = c->population,
+				.section = c->section,
+		};
 
 		done = done && evn_city_index_add_city(index_under_test, &city);
 	}
 	for (i = 0; i < lengthof(aliases); i++)
-		done = done && evn_city_index_add_alias(index_under_test, aliases[i].city_id, slice(aliases[i].alias));
-	done = done && evn_city_index_add_area(index_under_test, slice("US"), slice(""), slice("USA"));
-	done = done && evn_city_index_add_area(index_under_test, slice("BR"), slice(""), slice("Brasil"));
-	done = done && evn_city_index_add_area(index_under_test, slice("US"), slice("CA"), slice("Cali"));
-	done = done && evn_city_index_add_area(index_under_test, slice("US"), slice("ZZ"), slice("Zenda"));
-	done = done && evn_city_index_add_area(index_under_test, slice("1"), slice("ZZ"), slice("Zenda"));
+		done = done && evn_city_index_add_alias(index_under_test, aliases[i].city_id,
+												slice(aliases[i].alias));
+	done = done && add_area("US", "", "United States");
+	done = done && add_area("BR", "", "Brasil");
+	done = done && add_area("US", "CA", "Cali");
+	done = done && add_area("US", "ZZ", "Zenda");
+	done = done && add_area("1", "ZZ", "Zenda");
 	done = done && evn_city_index_finish(index_under_test);
 	ok(done, "index is built");
 	ok(evn_city_index_memory(index_under_test) > sizeof(cities), "it says how large it is");
@@ -289,6 +299,7 @@ test_profiles(void)
 	check_profile("Seattle, Washington, USA", SEATTLE);
 	check_profile("Springfield", SPRINGFIELD_MA);
 	check_profile("Springfield, IL", SPRINGFIELD_IL);
+	check_profile("Springfield / Eugene", SPRINGFIELD_OR); /* the one near Eugene */
 	check_profile("coffee lover | Seattle", SEATTLE);
 	check_profile("coffee lover | Portland, ME", PORTLAND_MAINE);
 	check_profile("sampa", SAO_PAULO);
@@ -299,6 +310,8 @@ test_profiles(void)
 	check_profile("Washington", NOWHERE); /* the state is larger */
 	check_profile("California", NOWHERE);
 	check_profile("USA", NOWHERE);
+	check_profile("United States", NOWHERE);
+	check_profile("Portland, United States", PORTLAND);
 	check_profile("Earth", NOWHERE);
 	check_profile("Home", NOWHERE);
 	check_profile("Hometown", NOWHERE); /* too small without its state */
@@ -311,14 +324,24 @@ test_profiles(void)
 static void
 test_order(void)
 {
-	EvnCityHints all = {.place = slice("Toronto"), .country_code = slice("CA"), .has_point = true, .lon = -0.13, .lat = 51.51, .profile = slice("Tokyo")};
-	EvnCityHints country = {.place = slice("Canada"), .country_code = slice("CA"), .has_point = true, .lon = -0.13, .lat = 51.51, .profile = slice("Tokyo")};
-	EvnCityHints at_sea = {.place = slice("Canada"), .country_code = slice("CA"), .has_point = true, .lon = -40, .lat = 0, .profile = slice("Tokyo")};
+	EvnCityHints hints = {
+		.place = slice("Toronto"),
+		.country_code = slice("CA"),
+		.has_point = true,
+		.lon = -0.13,
+		.lat = 51.51,
+		.profile = slice("Tokyo"),
+	};
 	EvnCityHints nothing = {.has_point = false};
 
-	check("place before the rest", all, TORONTO, EVN_CITY_PLACE);
-	check("coordinates when the place is a country", country, LONDON, EVN_CITY_COORDINATES);
-	check("profile when the point is at sea", at_sea, TOKYO, EVN_CITY_PROFILE);
+	check("place before the rest", hints, TORONTO, EVN_CITY_PLACE);
+	hints.place = slice("Canada");
+	check("coordinates when the place is a country", hints, LONDON, EVN_CITY_COORDINATES);
+	hints.lon = -40;
+	hints.lat = 0;
+	check("profile when the point is at sea", hints, TOKYO, EVN_CITY_PROFILE);
+	hints.profile = slice("Earth");
+	check("nothing when the profile is a joke", hints, NOWHERE, EVN_CITY_NONE);
 	check("no hints", nothing, NOWHERE, EVN_CITY_NONE);
 }
 
