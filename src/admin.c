@@ -61,34 +61,16 @@ static const char *const arg_names[NARGS] = {
 	"batch_interval", "if_not_exists"
 };
 
-static bool launcher_to_be_told = false;
-
-static void
-tell_launcher(XactEvent event, void *arg)
-{
-	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT)
-		return;
-	if (event == XACT_EVENT_COMMIT && launcher_to_be_told)
-		evn_shmem_mark_dirty(MyDatabaseId);
-	launcher_to_be_told = false;
-}
-
 Datum
 evn_admin_stream_changed(PG_FUNCTION_ARGS)
 {
-	static bool registered = false;
-
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function %s must be called as a trigger", "evilnet.stream_changed")));
 	/* a restore may run on a server that does not preload evilnet */
-	if (evn_shared == NULL)
-		return PointerGetDatum(NULL);
-	if (!registered)
-		RegisterXactCallback(tell_launcher, NULL);
-	registered = true;
-	launcher_to_be_told = true;
+	if (evn_shared != NULL)
+		evn_shmem_mark_dirty_at_commit();
 	return PointerGetDatum(NULL);
 }
 

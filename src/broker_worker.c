@@ -65,7 +65,8 @@ evn_broker_worker_main(Datum arg)
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
-	if (!take_place())
+	/* a launcher that has not read the new setting yet may have started us */
+	if (!evn_embedded_broker || !take_place())
 		proc_exit(0);
 	before_shmem_exit(broker_exit, (Datum) 0);
 	broker = evn_kafka_broker_start(&error);
@@ -76,6 +77,8 @@ evn_broker_worker_main(Datum arg)
 	LWLockAcquire(evn_shared->lock, LW_EXCLUSIVE);
 	strlcpy(evn_shared->broker_address, evn_kafka_broker_address(broker), EVN_ADDRESS_LEN);
 	LWLockRelease(evn_shared->lock);
+	/* streams that read from it have another address now */
+	evn_shmem_rescan();
 	ereport(LOG,
 			(errmsg("evilnet embedded broker listens on %s: in memory, for trying out only",
 					evn_kafka_broker_address(broker))));

@@ -112,6 +112,12 @@ name_hash(EvnText name, bool alone)
 	return evn_city_hash(folded.segments[0].data, folded.segments[0].len);
 }
 
+uint64
+evn_city_name_key(EvnText name)
+{
+	return name_hash(name, false);
+}
+
 static bool
 add_name(NameList *list, EvnText name, bool alone, uint32 target)
 {

@@ -65,6 +65,9 @@ extern size_t evn_city_index_memory(const EvnCityIndex *index);
 extern EvnCityMatch evn_city_index_resolve(const EvnCityIndex *index,
 										   const EvnCityHints *hints);
 
+/* hash of a name as names are compared, 0 when nothing is left of it */
+extern uint64 evn_city_name_key(EvnText name);
+
 /* "none", "place", "coordinates", "profile"; static strings */
 extern const char *evn_city_source_name(EvnCitySource source);
 

@@ -424,7 +424,7 @@ cut_words(EvnText *name)
 	static const char *const suffixes[] = {
 		" city", " bay area", " area", " metro", " ish", " town", " shi",
 		" utara", " selatan", " timur", " barat", " pusat", /* Indonesian */
-		"\xe5\xb8\x82",										/* Chinese and Japanese: city, ward, county */
+		"\xe5\xb8\x82",										/* Chinese, Japanese: city, ward, county */
 		"\xe5\x8c\xba",
 		"\xe5\x8d\x80",
 		"\xe5\x8e\xbf",

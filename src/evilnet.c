@@ -7,10 +7,10 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 
-#include "database_hook.h"
 #include "guc.h"
 #include "launcher.h"
 #include "shmem.h"
+#include "utility_hook.h"
 
 PG_MODULE_MAGIC;
 
@@ -25,6 +25,6 @@ _PG_init(void)
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	evn_shmem_init();
-	evn_database_hook_init();
+	evn_utility_hook_init();
 	evn_launcher_register();
 }

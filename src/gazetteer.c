@@ -17,10 +17,8 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 
-#include "city_index_private.h"
 #include "gazetteer.h"
 #include "spi.h"
-#include "text_fold.h"
 
 PG_FUNCTION_INFO_V1(evn_gazetteer_changed);
 PG_FUNCTION_INFO_V1(evn_gazetteer_resolve_city);
@@ -262,10 +260,9 @@ evn_gazetteer_resolve_city(PG_FUNCTION_ARGS)
 Datum
 evn_gazetteer_name_key(PG_FUNCTION_ARGS)
 {
-	EvnFoldedText folded;
+	uint64 key = evn_city_name_key(text_argument(fcinfo, 0));
 
-	evn_text_fold(text_argument(fcinfo, 0), &folded);
-	if (folded.nsegments == 0)
+	if (key == 0)
 		PG_RETURN_NULL();
-	PG_RETURN_INT64((int64) evn_city_hash(folded.segments[0].data, folded.segments[0].len));
+	PG_RETURN_INT64((int64) key);
 }

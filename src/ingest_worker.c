@@ -283,9 +283,9 @@ static void
 stop_stream(const char *reason)
 {
 	evn_worker_set_error(reason);
-	evn_ingest_stop(worker.ingest, reason);
-	ereport(LOG, (errmsg("evilnet stopped stream %s: %s", worker.ingest->stream->name, reason)));
+	ereport(LOG, (errmsg("evilnet stops stream %s: %s", worker.ingest->stream->name, reason)));
 	evn_worker_release();
+	evn_ingest_stop(worker.ingest, reason);
 	proc_exit(0);
 }
 

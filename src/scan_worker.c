@@ -16,6 +16,7 @@
 #include "utils/snapmgr.h"
 
 #include "compat.h"
+#include "kafka_config.h"
 #include "scan_worker.h"
 #include "shmem.h"
 #include "spi.h"
@@ -61,7 +62,20 @@ scan_enter(Oid dbid)
 	return allowed;
 }
 
-/* The generation is made of row versions: every change of a stream or its aggregates restarts its workers. */
+/*
+ * The generation is a hash of row versions and, for the embedded broker, of its
+ * address: whatever a worker was started with, a change of it restarts it.
+ */
+#define GENERATION \
+	"pg_catalog.hashtextextended(pg_catalog.concat_ws(' ', s.xmin," \
+	" (SELECT pg_catalog.string_agg(a.xmin::pg_catalog.text, ',') FROM evilnet.continuous_aggregate a" \
+	"  WHERE a.stream = s.stream)," \
+	" (SELECT f.xmin FROM pg_catalog.pg_foreign_server f WHERE f.srvname = s.server)," \
+	" (SELECT pg_catalog.string_agg(m.xmin::pg_catalog.text, ',') FROM pg_catalog.pg_user_mapping m" \
+	"  JOIN pg_catalog.pg_foreign_server f ON f.oid = m.umserver WHERE f.srvname = s.server)," \
+	" (SELECT evilnet.embedded_broker_address() FROM pg_catalog.pg_foreign_server f" \
+	"  WHERE f.srvname = s.server AND 'bootstrap.servers=" EVN_KAFKA_EMBEDDED "' = ANY (f.srvoptions))), 0)"
+
 static WantedWorker *
 read_wanted(MemoryContext context, int *nwanted)
 {
@@ -71,12 +85,10 @@ read_wanted(MemoryContext context, int *nwanted)
 	if (!evn_spi_catalog_usable(LOG))
 		return NULL;
 	SPI_connect();
-	if (SPI_execute("SELECT s.stream::pg_catalog.oid, n, s.workers,"
-					" s.xmin::pg_catalog.text::pg_catalog.int8"
-					" + (SELECT pg_catalog.count(*) + coalesce(pg_catalog.max(a.xmin::pg_catalog.text::pg_catalog.int8), 0)"
-					"    FROM evilnet.continuous_aggregate a WHERE a.stream = s.stream)"
-					" FROM evilnet.stream s, pg_catalog.generate_series(0, s.workers - 1) n"
-					" WHERE s.enabled AND s.home = evilnet.home() ORDER BY 1, 2", true, 0) != SPI_OK_SELECT)
+	if (SPI_execute("SELECT s.stream::pg_catalog.oid, n, s.workers, " GENERATION
+					" FROM evilnet.stream s, evilnet.worker_numbers(0, s.workers - 1) n"
+					" WHERE s.enabled AND s.home = evilnet.home() ORDER BY 1, 2",
+					true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "reading evilnet.stream failed");
 	wanted = MemoryContextAllocZero(context, sizeof(WantedWorker) * (SPI_processed + 1));
 	for (uint64 i = 0; i < SPI_processed; i++)

@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
@@ -115,6 +116,41 @@ evn_shmem_mark_dirty(Oid dbid)
 		note->dirty = true;
 	else
 		evn_shared->rescan_all = true;
+	launcher_pid = evn_shared->launcher_pid;
+	LWLockRelease(evn_shared->lock);
+	evn_shmem_wake(launcher_pid);
+}
+
+static bool dirty_at_commit = false;
+
+static void
+mark_at_commit(XactEvent event, void *arg)
+{
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT)
+		return;
+	if (event == XACT_EVENT_COMMIT && dirty_at_commit)
+		evn_shmem_mark_dirty(MyDatabaseId);
+	dirty_at_commit = false;
+}
+
+void
+evn_shmem_mark_dirty_at_commit(void)
+{
+	static bool registered = false;
+
+	if (!registered)
+		RegisterXactCallback(mark_at_commit, NULL);
+	registered = true;
+	dirty_at_commit = true;
+}
+
+void
+evn_shmem_rescan(void)
+{
+	int launcher_pid;
+
+	LWLockAcquire(evn_shared->lock, LW_EXCLUSIVE);
+	evn_shared->rescan_all = true;
 	launcher_pid = evn_shared->launcher_pid;
 	LWLockRelease(evn_shared->lock);
 	evn_shmem_wake(launcher_pid);

@@ -106,6 +106,12 @@ extern void evn_shmem_wake(int pid);
 /* note that a database's catalog changed and wake the launcher; any lock state but ours */
 extern void evn_shmem_mark_dirty(Oid dbid);
 
+/* the same for this database when the transaction commits */
+extern void evn_shmem_mark_dirty_at_commit(void);
+
+/* have the launcher look into every database now; any lock state but ours */
+extern void evn_shmem_rescan(void);
+
 /* the embedded broker's address copied to out; false when it is not running */
 extern bool evn_shmem_broker_address(char out[EVN_ADDRESS_LEN]);
 

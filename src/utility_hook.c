@@ -1,10 +1,14 @@
 /*
- * database_hook.c
- *		Keeps workers out of a database while it is dropped, renamed or copied.
+ * utility_hook.c
+ *		Commands of others that concern workers.
  *
- * PostgreSQL refuses these commands while other sessions are connected, and
- * our workers are such sessions.  So they are ended first and kept out until
- * the command is over; when it failed they start again.
+ * PostgreSQL refuses to drop, rename, move or copy a database while other
+ * sessions are connected, and our workers are such sessions.  So they are
+ * ended first and kept out until the command is over; when it failed they
+ * start again.
+ *
+ * Commands that change what a stream reads from, without touching evilnet's
+ * catalog, have the launcher look again at commit.
  */
 #include "postgres.h"
 
@@ -21,7 +25,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
-#include "database_hook.h"
+#include "utility_hook.h"
 #include "shmem.h"
 #include "worker.h"
 
@@ -51,6 +55,27 @@ exclusive_database(Node *statement)
 				return defGetString(option);
 		}
 	return NULL;
+}
+
+/* Whether a worker may have to start, end or read its options anew after it. */
+static bool
+concerns_streams(Node *statement)
+{
+	switch (nodeTag(statement))
+	{
+		case T_AlterForeignServerStmt:
+		case T_CreateUserMappingStmt:
+		case T_AlterUserMappingStmt:
+		case T_DropUserMappingStmt:
+			return true;
+		case T_GrantStmt:
+			return ((GrantStmt *) statement)->objtype == OBJECT_FOREIGN_SERVER;
+		case T_DropStmt:
+			return ((DropStmt *) statement)->removeType == OBJECT_EXTENSION ||
+				   ((DropStmt *) statement)->removeType == OBJECT_SCHEMA;
+		default:
+			return false;
+	}
 }
 
 static bool
@@ -171,7 +196,11 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only,
 
 	if (!OidIsValid(dbid) || dbid == MyDatabaseId || !may_hold(pstmt->utilityStmt, dbid))
 	{
+		bool concerned = concerns_streams(pstmt->utilityStmt);
+
 		run_utility(pstmt, query, read_only, context, params, env, dest, qc);
+		if (concerned)
+			evn_shmem_mark_dirty_at_commit();
 		return;
 	}
 	set_hold(dbid, true);
@@ -193,7 +222,7 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only,
 }
 
 void
-evn_database_hook_init(void)
+evn_utility_hook_init(void)
 {
 	prev_process_utility = ProcessUtility_hook;
 	ProcessUtility_hook = process_utility;
