@@ -63,16 +63,27 @@ AREA_ALIASES = {
     ('AU', '02'): 'NSW', ('AU', '07'): 'VIC', ('AU', '04'): 'QLD',
 }
 
+# What GeoNames does not say, or says only in a form left out above: how people call their cities
+CITY_ALIASES = {
+    4140963: 'Washington DC,DC', 5368361: 'LA,City of Angels', 5391959: 'SF,San Fran', 5128581: 'NYC',
+    5110302: 'BK', 4887398: 'Chi-Town,Chicagoland', 4180439: 'ATL', 4699066: 'HTX,H-Town', 4671654: 'ATX',
+    4164138: 'MIA', 4560349: 'Philly', 5506956: 'Vegas', 4335045: 'NOLA', 5746545: 'PDX', 4644585: 'Nashvegas',
+    6167865: 'T.O.,T-Dot,The 6ix', 6173331: 'Vancity,YVR', 6077243: 'MTL', 5913490: 'YYC', 2643743: 'LDN',
+    2643123: 'MCR', 3530597: 'CDMX,México DF,Mexico D.F.', 3451190: 'Rio', 3448439: 'Sampa,SP', 3435910: 'CABA,Bs As',
+    1642911: 'JKT,Jkt', 1625822: 'SBY', 1650357: 'BDG', 1609350: 'BKK,กทม', 1275339: 'Bombay', 1277333: 'Bangalore',
+    745044: 'İST', 498817: 'СПб,Питер', 524901: 'МСК', 2147714: 'SYD', 2158177: 'MELB', 2174003: 'BNE',
+}
+
 # Texts that name no city though a city may have the name
 NO_CITY = (
     'Earth,Planet Earth,World,Worldwide,World Wide,The World,Around the World,All around the world,'
     'All over the world,Everywhere,Anywhere,Somewhere,Nowhere,Here,There,Home,At home,Heaven,Hell,Paradise,Space,'
     'Outer Space,Universe,The Universe,Multiverse,Galaxy,Milky Way,Mars,Moon,The Moon,Venus,Jupiter,Saturn,Uranus,'
     'Neptune,Pluto,Mercury,Sun,Global,International,Internet,The Internet,Online,Web,Twitter,Instagram,Facebook,'
-    'YouTube,TikTok,Cloud,Lost,Unknown,None,N/A,Null,Neverland,Hogwarts,Narnia,Wonderland,Gotham,Gotham City,'
-    'Metropolis,Wakanda,Asgard,Westeros,Winterfell,Middle Earth,Mordor,Atlantis,Springfield USA,Bikini Bottom,Konoha,'
-    'Mystic Falls,Beacon Hills,Utopia,Dreamland,Limbo,My Bed,Bed,Your Heart,Your Mind,Behind you,She/Her,He/Him,'
-    'They/Them,Remote,Traveling,Nomad,Europe,Africa,Asia,America,Latin America,South America,North America,Caribbean,'
+    'YouTube,TikTok,Cloud,Lost,Unknown,None,Null,Neverland,Hogwarts,Narnia,Wonderland,Gotham,Gotham City,'
+    'Metropolis,Wakanda,Asgard,Westeros,Winterfell,Middle Earth,Mordor,Atlantis,Bikini Bottom,Konoha,'
+    'Mystic Falls,Beacon Hills,Utopia,Dreamland,Limbo,My Bed,Bed,Your Heart,Your Mind,Behind you,'
+    'Remote,Traveling,Nomad,Europe,Africa,Asia,America,Latin America,South America,North America,Caribbean,'
     'Middle East,EU,Antarctica,Oceania,Scandinavia,Balkans,West Coast,East Coast,Midwest,New England,Deep South,'
     'Coast to coast,Nationwide,Dirección desconocida,Mundo,El Mundo,Tierra,Planeta Tierra,Casa,Mi Casa,Mundo Mundial,'
     'Dunia,Bumi,Rumah,Dünya,Evren,地球,宇宙,世界,二次元,日本のどこか,布団の中,火星,月,地球上')
@@ -147,9 +158,10 @@ def keep_alias(alias, city):
 def aliases(city):
     seen = {fold(city['name']), fold(transliterate(city['name']))}
     kept = []
-    for alias in city['alternatenames']:
+    own = CITY_ALIASES.get(city['geonameid'], '').split(',')
+    for alias in own + city['alternatenames']:
         key = fold(alias)
-        if key and key not in seen and keep_alias(alias, city):
+        if key and key not in seen and (alias in own or keep_alias(alias, city)):
             seen.add(key)
             kept.append(alias)
     return kept

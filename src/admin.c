@@ -50,16 +50,39 @@ PG_FUNCTION_INFO_V1(evn_admin_worker_slots);
 /* arguments of create_stream, in their order */
 enum
 {
-	ARG_NAME, ARG_SERVER, ARG_TOPIC, ARG_START_AT, ARG_WORKERS, ARG_DEDUP, ARG_STORE, ARG_KEEP_RAW,
-	ARG_ON_ERROR, ARG_ERROR_BUDGET, ARG_PARTITION_INTERVAL, ARG_BATCH_MESSAGES, ARG_BATCH_BYTES,
-	ARG_BATCH_INTERVAL, ARG_IF_NOT_EXISTS, NARGS
+	ARG_NAME,
+	ARG_SERVER,
+	ARG_TOPIC,
+	ARG_START_AT,
+	ARG_WORKERS,
+	ARG_DEDUP,
+	ARG_STORE,
+	ARG_KEEP_RAW,
+	ARG_ON_ERROR,
+	ARG_ERROR_BUDGET,
+	ARG_PARTITION_INTERVAL,
+	ARG_BATCH_MESSAGES,
+	ARG_BATCH_BYTES,
+	ARG_BATCH_INTERVAL,
+	ARG_IF_NOT_EXISTS,
+	NARGS
 };
 
-static const char *const arg_names[NARGS] = {
-	"name", "server", "topic", "start_at", "workers", "dedup", "store", "keep_raw",
-	"on_error", "error_budget", "partition_interval", "batch_messages", "batch_bytes",
-	"batch_interval", "if_not_exists"
-};
+static const char *const arg_names[NARGS] = {"name",
+											 "server",
+											 "topic",
+											 "start_at",
+											 "workers",
+											 "dedup",
+											 "store",
+											 "keep_raw",
+											 "on_error",
+											 "error_budget",
+											 "partition_interval",
+											 "batch_messages",
+											 "batch_bytes",
+											 "batch_interval",
+											 "if_not_exists"};
 
 Datum
 evn_admin_stream_changed(PG_FUNCTION_ARGS)
@@ -80,15 +103,13 @@ check_arguments(FunctionCallInfo fcinfo)
 {
 	for (int i = 0; i < NARGS; i++)
 		if (PG_ARGISNULL(i) && i != ARG_DEDUP)
-			ereport(ERROR,
-					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("argument \"%s\" must not be null", arg_names[i])));
+			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+							errmsg("argument \"%s\" must not be null", arg_names[i])));
 	if (!PG_GETARG_BOOL(ARG_STORE) &&
 		(PG_GETARG_BOOL(ARG_KEEP_RAW) || (!PG_ARGISNULL(ARG_DEDUP) && PG_GETARG_BOOL(ARG_DEDUP))))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("a stream with store => false cannot have dedup or keep_raw"),
-				 errhint("Both need the stored posts.")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("a stream with store => false cannot have dedup or keep_raw"),
+						errhint("Both need the stored posts.")));
 	if (GetDatabaseEncoding() != PG_UTF8)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -100,15 +121,15 @@ check_arguments(FunctionCallInfo fcinfo)
 static char *
 canonical_start(const char *start_at)
 {
-	Datum		ts;
-	char	   *utc;
+	Datum ts;
+	char *utc;
 
 	if (strcmp(start_at, "earliest") == 0 || strcmp(start_at, "latest") == 0)
 		return pstrdup(start_at);
 	ts = DirectFunctionCall3(timestamptz_in, CStringGetDatum(start_at),
 							 ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
-	utc = DatumGetCString(DirectFunctionCall1(timestamp_out, DirectFunctionCall2(timestamptz_zone,
-																				 CStringGetTextDatum("UTC"), ts)));
+	utc = DatumGetCString(DirectFunctionCall1(
+		timestamp_out, DirectFunctionCall2(timestamptz_zone, CStringGetTextDatum("UTC"), ts)));
 	return psprintf("%s UTC", utc);
 }
 
@@ -116,47 +137,56 @@ canonical_start(const char *start_at)
 static RangeVar *
 table_name(const char *name, Oid *schema)
 {
-	RangeVar   *range = makeRangeVarFromNameList(textToQualifiedNameList(cstring_to_text(name)));
+	RangeVar *range = makeRangeVarFromNameList(textToQualifiedNameList(cstring_to_text(name)));
 
 	*schema = RangeVarGetCreationNamespace(range);
 	if (strlen(range->relname) + strlen("_by_city_slots") >= NAMEDATALEN)
-		ereport(ERROR,
-				(errcode(ERRCODE_NAME_TOO_LONG),
-				 errmsg("stream name \"%s\" is too long", range->relname),
-				 errhint("Use at most %d bytes.", (int) (NAMEDATALEN - 1 - strlen("_by_city_slots")))));
+		ereport(ERROR, (errcode(ERRCODE_NAME_TOO_LONG),
+						errmsg("stream name \"%s\" is too long", range->relname),
+						errhint("Use at most %d bytes.",
+								(int) (NAMEDATALEN - 1 - strlen("_by_city_slots")))));
 	return range;
 }
 
 static void
 create_table(const char *name, bool keep_raw)
 {
-	evn_spi_execf(SPI_OK_UTILITY, "CREATE TABLE %s (id bigint NOT NULL, created_at timestamptz NOT NULL,"
-				  " author_id bigint, kind text NOT NULL, lang text, city_id int NOT NULL, city_source text NOT NULL,"
-				  " text text, hashtags text[] NOT NULL, kafka_partition int NOT NULL, kafka_offset bigint NOT NULL%s)"
-				  " PARTITION BY RANGE (created_at)", name, keep_raw ? ", raw text" : "");
-	evn_spi_execf(SPI_OK_UTILITY, "COMMENT ON TABLE %s IS 'posts of a Kafka topic, stored by evilnet'", name);
+	evn_spi_execf(
+		SPI_OK_UTILITY,
+		"CREATE TABLE %s (id bigint NOT NULL, created_at timestamptz NOT NULL,"
+		" author_id bigint, kind text NOT NULL, lang text, city_id int NOT NULL, city_source text NOT NULL,"
+		" text text, hashtags text[] NOT NULL, kafka_partition int NOT NULL, kafka_offset bigint NOT NULL%s)"
+		" PARTITION BY RANGE (created_at)",
+		name, keep_raw ? ", raw text" : "");
+	evn_spi_execf(SPI_OK_UTILITY,
+				  "COMMENT ON TABLE %s IS 'posts of a Kafka topic, stored by evilnet'", name);
 }
 
 static void
 create_deletes_table(const char *deletes, const char *name)
 {
-	evn_spi_execf(SPI_OK_UTILITY, "CREATE TABLE %s (id bigint NOT NULL UNIQUE, deleted_at timestamptz NOT NULL"
-				  " DEFAULT pg_catalog.now())", deletes);
-	evn_spi_execf(SPI_OK_UTILITY, "COMMENT ON TABLE %s IS %s", deletes,
-				  quote_literal_cstr(psprintf("ids that delete notices named, for stream %s", name)));
+	evn_spi_execf(SPI_OK_UTILITY,
+				  "CREATE TABLE %s (id bigint NOT NULL UNIQUE, deleted_at timestamptz NOT NULL"
+				  " DEFAULT pg_catalog.now())",
+				  deletes);
+	evn_spi_execf(
+		SPI_OK_UTILITY, "COMMENT ON TABLE %s IS %s", deletes,
+		quote_literal_cstr(psprintf("ids that delete notices named, for stream %s", name)));
 }
 
 /* hll lives in a schema of its user's choice, or nowhere */
 static char *
 hll_schema(void)
 {
-	Oid			extension = get_extension_oid("hll", true);
-	char	   *schema;
+	Oid	  extension = get_extension_oid("hll", true);
+	char *schema;
 
 	if (!OidIsValid(extension))
 		return NULL;
-	evn_spi_execf(SPI_OK_SELECT, "SELECT pg_catalog.quote_ident(n.nspname) FROM pg_catalog.pg_extension e"
-				  " JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace WHERE e.oid = %u", extension);
+	evn_spi_execf(SPI_OK_SELECT,
+				  "SELECT pg_catalog.quote_ident(n.nspname) FROM pg_catalog.pg_extension e"
+				  " JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace WHERE e.oid = %u",
+				  extension);
 	schema = TextDatumGetCString(evn_spi_value(0, 1));
 	return schema;
 }
@@ -165,45 +195,51 @@ hll_schema(void)
 static char *
 by_city_query(const char *name)
 {
-	char	   *hll = hll_schema();
-	char	   *authors = hll == NULL ? "" :
-		psprintf(", %s.hll_add_agg(%s.hll_hash_bigint(author_id)) AS authors", hll, hll);
+	char *hll = hll_schema();
+	char *authors =
+		hll == NULL
+			? ""
+			: psprintf(", %s.hll_add_agg(%s.hll_hash_bigint(author_id)) AS authors", hll, hll);
 
 	return psprintf("SELECT evilnet.time_bucket('1 minute', created_at) AS bucket, city_id,"
 					" pg_catalog.count(*) AS tweets,"
 					" pg_catalog.count(*) FILTER (WHERE kind = 'retweet') AS retweets%s"
-					" FROM %s GROUP BY 1, 2", authors, name);
+					" FROM %s GROUP BY 1, 2",
+					authors, name);
 }
 
 static void
 write_stream(FunctionCallInfo fcinfo, Oid relid, Oid deletes, bool dedup)
 {
-	Oid			types[15] = {REGCLASSOID, NAMEOID, TEXTOID, TEXTOID, INT4OID, BOOLOID, BOOLOID, BOOLOID,
-		TEXTOID, FLOAT8OID, INTERVALOID, INT4OID, INT4OID, INTERVALOID, REGCLASSOID};
-	Datum		values[15];
-	char		nulls[15];
-	EvnSpi		spi;
+	Oid	   types[15] = {REGCLASSOID, NAMEOID, TEXTOID, TEXTOID,		INT4OID,
+						BOOLOID,	 BOOLOID, BOOLOID, TEXTOID,		FLOAT8OID,
+						INTERVALOID, INT4OID, INT4OID, INTERVALOID, REGCLASSOID};
+	Datum  values[15];
+	char   nulls[15];
+	EvnSpi spi;
 
 	memset(nulls, ' ', sizeof(nulls));
 	values[0] = ObjectIdGetDatum(relid);
 	for (int i = ARG_SERVER; i <= ARG_BATCH_INTERVAL; i++)
 		values[i] = PG_GETARG_DATUM(i);
-	values[ARG_START_AT] = CStringGetTextDatum(canonical_start(text_to_cstring(PG_GETARG_TEXT_PP(ARG_START_AT))));
+	values[ARG_START_AT] =
+		CStringGetTextDatum(canonical_start(text_to_cstring(PG_GETARG_TEXT_PP(ARG_START_AT))));
 	values[ARG_DEDUP] = BoolGetDatum(dedup);
 	values[14] = ObjectIdGetDatum(deletes);
 	nulls[14] = OidIsValid(deletes) ? ' ' : 'n';
 	evn_spi_begin(&spi, evn_spi_catalog_owner());
-	evn_spi_exec_args("INSERT INTO evilnet.stream (stream, server, topic, start_at, workers, dedup, store, keep_raw,"
-					  " on_error, error_budget, partition_interval, batch_messages, batch_bytes, batch_interval,"
-					  " deletes) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
-					  15, types, values, nulls, SPI_OK_INSERT);
+	evn_spi_exec_args(
+		"INSERT INTO evilnet.stream (stream, server, topic, start_at, workers, dedup, store, keep_raw,"
+		" on_error, error_budget, partition_interval, batch_messages, batch_bytes, batch_interval,"
+		" deletes) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+		15, types, values, nulls, SPI_OK_INSERT);
 	evn_spi_end(&spi);
 }
 
 static void
 check_options(ForeignServer *server)
 {
-	int			noptions;
+	int noptions;
 
 	/* raises when the embedded broker is meant but not running */
 	(void) evn_fdw_servers_options(server, GetUserId(), &noptions);
@@ -212,16 +248,16 @@ check_options(ForeignServer *server)
 Datum
 evn_admin_create_stream(PG_FUNCTION_ARGS)
 {
-	RangeVar   *range;
-	Oid			schema;
-	Oid			relid;
-	Oid			deletes = InvalidOid;
+	RangeVar	  *range;
+	Oid			   schema;
+	Oid			   relid;
+	Oid			   deletes = InvalidOid;
 	ForeignServer *server;
-	char	   *name;
-	char	   *deletes_name;
-	bool		dedup;
-	Interval   *partition_interval;
-	EvnSpi		spi;
+	char		  *name;
+	char		  *deletes_name;
+	bool		   dedup;
+	Interval	  *partition_interval;
+	EvnSpi		   spi;
 
 	evn_shmem_require();
 	check_arguments(fcinfo);
@@ -263,31 +299,29 @@ evn_admin_create_stream(PG_FUNCTION_ARGS)
 static void
 require_owned_stream(Oid relid)
 {
-	EvnSpi		spi;
-	bool		found;
+	EvnSpi spi;
+	bool   found;
 
 	evn_shmem_require();
 	if (get_rel_name(relid) == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation with OID %u does not exist", relid)));
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+						errmsg("relation with OID %u does not exist", relid)));
 	if (!evn_owns_relation(relid, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(relid));
 	evn_spi_begin(&spi, evn_spi_catalog_owner());
 	found = evn_spi_execf(SPI_OK_SELECT, "SELECT FROM evilnet.stream WHERE stream = %u", relid) > 0;
 	evn_spi_end(&spi);
 	if (!found)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not a stream", get_rel_name(relid)),
-				 errhint("evilnet.stream lists the streams.")));
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+						errmsg("\"%s\" is not a stream", get_rel_name(relid)),
+						errhint("evilnet.stream lists the streams.")));
 }
 
 Datum
 evn_admin_drop_stream(PG_FUNCTION_ARGS)
 {
-	Oid			relid = PG_GETARG_OID(0);
-	EvnSpi		spi;
+	Oid	   relid = PG_GETARG_OID(0);
+	EvnSpi spi;
 
 	require_owned_stream(relid);
 	/* positions first, as a worker takes them first */
@@ -303,17 +337,19 @@ evn_admin_drop_stream(PG_FUNCTION_ARGS)
 Datum
 evn_admin_home(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_TEXT_P(cstring_to_text(psprintf(UINT64_FORMAT "/%u", GetSystemIdentifier(), MyDatabaseId)));
+	PG_RETURN_TEXT_P(
+		cstring_to_text(psprintf(UINT64_FORMAT "/%u", GetSystemIdentifier(), MyDatabaseId)));
 }
 
 static void
 set_enabled(Oid relid, bool enabled)
 {
-	EvnSpi		spi;
+	EvnSpi spi;
 
 	require_owned_stream(relid);
 	evn_spi_begin(&spi, evn_spi_catalog_owner());
-	evn_spi_execf(SPI_OK_UPDATE, "UPDATE evilnet.stream SET enabled = %s, stop_reason = NULL%s WHERE stream = %u",
+	evn_spi_execf(SPI_OK_UPDATE,
+				  "UPDATE evilnet.stream SET enabled = %s, stop_reason = NULL%s WHERE stream = %u",
 				  enabled ? "true" : "false", enabled ? ", home = evilnet.home()" : "", relid);
 	evn_spi_end(&spi);
 }
@@ -335,17 +371,20 @@ evn_admin_resume(PG_FUNCTION_ARGS)
 Datum
 evn_admin_seek(PG_FUNCTION_ARGS)
 {
-	Oid			relid = PG_GETARG_OID(0);
-	char	   *start_at = canonical_start(text_to_cstring(PG_GETARG_TEXT_PP(1)));
-	EvnSpi		spi;
+	Oid	   relid = PG_GETARG_OID(0);
+	char  *start_at = canonical_start(text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	EvnSpi spi;
 
 	require_owned_stream(relid);
 	evn_spi_begin(&spi, evn_spi_catalog_owner());
 	/* the old positions and their journal belong to another log */
 	evn_spi_execf(SPI_OK_DELETE, "DELETE FROM evilnet.stream_offset WHERE stream = %u", relid);
 	evn_spi_execf(SPI_OK_DELETE, "DELETE FROM evilnet.batch WHERE stream = %u", relid);
-	evn_spi_execf(SPI_OK_UPDATE, "UPDATE evilnet.stream SET enabled = true, stop_reason = NULL, home = evilnet.home(), start_at = %s"
-				  " WHERE stream = %u", quote_literal_cstr(start_at), relid);
+	evn_spi_execf(
+		SPI_OK_UPDATE,
+		"UPDATE evilnet.stream SET enabled = true, stop_reason = NULL, home = evilnet.home(), start_at = %s"
+		" WHERE stream = %u",
+		quote_literal_cstr(start_at), relid);
 	evn_spi_end(&spi);
 	PG_RETURN_VOID();
 }
@@ -353,7 +392,8 @@ evn_admin_seek(PG_FUNCTION_ARGS)
 static const char *
 state_name(const EvnWorkerSlot *slot)
 {
-	static const char *const names[] = {"waiting", "starting", "connecting", "running", "idle", "backoff"};
+	static const char *const names[] = {"waiting", "starting", "connecting",
+										"running", "idle",	   "backoff"};
 
 	return names[slot->state];
 }
@@ -361,19 +401,19 @@ state_name(const EvnWorkerSlot *slot)
 static Datum
 stage_array(const EvnWorkerSlot *slot)
 {
-	Datum		values[EVN_NSTAGES];
+	Datum values[EVN_NSTAGES];
 
 	for (int i = 0; i < EVN_NSTAGES; i++)
 		values[i] = Int64GetDatum(slot->stage_us[i]);
-	return PointerGetDatum(construct_array(values, EVN_NSTAGES, INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
-										   TYPALIGN_DOUBLE));
+	return PointerGetDatum(construct_array(values, EVN_NSTAGES, INT8OID, sizeof(int64),
+										   FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
 static void
 put_slot(ReturnSetInfo *result, const EvnWorkerSlot *slot)
 {
-	Datum		values[15];
-	bool		nulls[15] = {0};
+	Datum values[15];
+	bool  nulls[15] = {0};
 
 	values[0] = ObjectIdGetDatum(slot->stream);
 	values[1] = Int32GetDatum(slot->number);
@@ -403,7 +443,7 @@ evn_admin_worker_slots(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	EvnWorkerSlot *slots;
-	int			nslots = 0;
+	int			   nslots = 0;
 
 	InitMaterializedSRF(fcinfo, 0);
 	if (evn_shared == NULL)
@@ -415,7 +455,8 @@ evn_admin_worker_slots(PG_FUNCTION_ARGS)
 			slots[nslots++] = evn_shared->slots[i];
 	LWLockRelease(evn_shared->lock);
 	for (int i = 0; i < nslots; i++)
-		if (get_rel_name(slots[i].stream) != NULL && evn_owns_relation(slots[i].stream, GetUserId()))
+		if (get_rel_name(slots[i].stream) != NULL &&
+			evn_owns_relation(slots[i].stream, GetUserId()))
 			put_slot(result, &slots[i]);
 	return (Datum) 0;
 }

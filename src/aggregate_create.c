@@ -24,11 +24,11 @@
 
 typedef struct Names
 {
-	char	   *view;			/* quoted and qualified */
-	char	   *query;
-	char	   *slots;
-	char	   *plain;			/* of the view, as given */
-	Oid			schema;
+	char *view; /* quoted and qualified */
+	char *query;
+	char *slots;
+	char *plain; /* of the view, as given */
+	Oid	  schema;
 } Names;
 
 static char *
@@ -36,8 +36,7 @@ qualified(const Names *names, const char *suffix)
 {
 	if (strlen(names->plain) + strlen(suffix) >= NAMEDATALEN)
 		ereport(ERROR,
-				(errcode(ERRCODE_NAME_TOO_LONG),
-				 errmsg("name \"%s\" is too long", names->plain),
+				(errcode(ERRCODE_NAME_TOO_LONG), errmsg("name \"%s\" is too long", names->plain),
 				 errhint("Use at most %d bytes.", (int) (NAMEDATALEN - 1 - strlen("_slots")))));
 	return quote_qualified_identifier(get_namespace_name(names->schema),
 									  psprintf("%s%s", names->plain, suffix));
@@ -70,8 +69,10 @@ create_storage(const Names *names, const EvnAggregateQuery *query)
 	/* keys may be null, and nulls are one group */
 	evn_spi_execf(SPI_OK_UTILITY, "CREATE UNIQUE INDEX ON %s (%s, %s%s) NULLS NOT DISTINCT",
 				  names->slots, query->columns[query->bucket].name, keys.data, EVN_SLOT_COLUMN);
-	evn_spi_execf(SPI_OK_UTILITY, "COMMENT ON TABLE %s IS 'partial results of continuous aggregate %s, one row per group and worker'",
-				  names->slots, names->plain);
+	evn_spi_execf(
+		SPI_OK_UTILITY,
+		"COMMENT ON TABLE %s IS 'partial results of continuous aggregate %s, one row per group and worker'",
+		names->slots, names->plain);
 }
 
 /* The view to read: slots merged, emptied groups left out. */
@@ -87,7 +88,7 @@ create_view(const Names *names, const EvnAggregateQuery *query)
 	for (int i = 0; i < query->ncolumns - 1; i++)
 	{
 		const EvnAggregateColumn *column = &query->columns[i];
-		const char *comma = i == 0 ? "" : ", ";
+		const char				 *comma = i == 0 ? "" : ", ";
 
 		if (column->is_key)
 		{
@@ -95,15 +96,18 @@ create_view(const Names *names, const EvnAggregateQuery *query)
 			appendStringInfo(&keys, "%ss.%s", keys.len == 0 ? "" : ", ", column->name);
 		}
 		else
-			appendStringInfo(&sql, "%s%s AS %s", comma,
-							 evn_aggregate_fill(column->read, "{column}", psprintf("s.%s", column->name)),
-							 column->name);
+			appendStringInfo(
+				&sql, "%s%s AS %s", comma,
+				evn_aggregate_fill(column->read, "{column}", psprintf("s.%s", column->name)),
+				column->name);
 	}
-	appendStringInfo(&sql, " FROM %s s GROUP BY %s HAVING pg_catalog.sum(s.%s) > 0",
-					 names->slots, keys.data, EVN_ROWS_COLUMN);
+	appendStringInfo(&sql, " FROM %s s GROUP BY %s HAVING pg_catalog.sum(s.%s) > 0", names->slots,
+					 keys.data, EVN_ROWS_COLUMN);
 	evn_spi_exec(sql.data, SPI_OK_UTILITY);
-	evn_spi_execf(SPI_OK_UTILITY, "COMMENT ON VIEW %s IS %s", names->view,
-				  quote_literal_cstr(psprintf("continuous aggregate, kept up to date by evilnet; its query is %s", names->query)));
+	evn_spi_execf(
+		SPI_OK_UTILITY, "COMMENT ON VIEW %s IS %s", names->view,
+		quote_literal_cstr(psprintf(
+			"continuous aggregate, kept up to date by evilnet; its query is %s", names->query)));
 }
 
 static void
@@ -115,11 +119,13 @@ depend(Oid relid, Oid on)
 static void
 write_catalog(Oid view, Oid stream, Oid query, Oid storage)
 {
-	EvnSpi		spi;
+	EvnSpi spi;
 
 	evn_spi_begin(&spi, evn_spi_catalog_owner());
-	evn_spi_execf(SPI_OK_INSERT, "INSERT INTO evilnet.continuous_aggregate (aggregate, stream, query, storage)"
-				  " VALUES (%u, %u, %u, %u)", view, stream, query, storage);
+	evn_spi_execf(SPI_OK_INSERT,
+				  "INSERT INTO evilnet.continuous_aggregate (aggregate, stream, query, storage)"
+				  " VALUES (%u, %u, %u, %u)",
+				  view, stream, query, storage);
 	evn_spi_end(&spi);
 }
 
@@ -127,7 +133,7 @@ static void
 create_objects(const Names *names, Oid stream, const char *sql)
 {
 	EvnAggregateQuery *query;
-	EvnSpi		spi;
+	EvnSpi			   spi;
 
 	evn_spi_begin(&spi, InvalidOid);
 	evn_spi_execf(SPI_OK_UTILITY, "CREATE VIEW %s AS %s", names->query, sql);
@@ -141,10 +147,10 @@ create_objects(const Names *names, Oid stream, const char *sql)
 Oid
 evn_aggregate_create(Oid stream, const char *name, const char *sql)
 {
-	Names		names = {0};
-	Oid			view;
-	Oid			query;
-	Oid			storage;
+	Names names = {0};
+	Oid	  view;
+	Oid	  query;
+	Oid	  storage;
 
 	names.plain = pstrdup(name);
 	names.schema = get_rel_namespace(stream);

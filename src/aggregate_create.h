@@ -13,6 +13,6 @@
  * sql; returns the view to read.  Runs as the current user, who owns the
  * stream; needs a transaction; raises when the query cannot be kept.
  */
-extern Oid	evn_aggregate_create(Oid stream, const char *name, const char *sql);
+extern Oid evn_aggregate_create(Oid stream, const char *name, const char *sql);
 
-#endif							/* EVN_AGGREGATE_CREATE_H */
+#endif /* EVN_AGGREGATE_CREATE_H */

@@ -37,37 +37,40 @@
 pg_noreturn static void
 refuse(const char *what, const char *hint)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("query cannot be kept as a continuous aggregate: %s", what),
-			 errhint("%s", hint)));
+	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					errmsg("query cannot be kept as a continuous aggregate: %s", what),
+					errhint("%s", hint)));
 }
 
 static void
 check_shape(const Query *query)
 {
 	if (query->commandType != CMD_SELECT || query->setOperations != NULL)
-		refuse("it is not one SELECT", "Make an aggregate of each part and combine them in a view.");
+		refuse("it is not one SELECT",
+			   "Make an aggregate of each part and combine them in a view.");
 	if (query->groupClause == NIL || query->groupingSets != NIL)
-		refuse("it has no plain GROUP BY", "Group by evilnet.time_bucket(...) and other expressions.");
+		refuse("it has no plain GROUP BY",
+			   "Group by evilnet.time_bucket(...) and other expressions.");
 	if (query->hasWindowFuncs || query->distinctClause != NIL)
 		refuse("it has window functions or DISTINCT", "Apply them when reading the aggregate.");
 	if (query->limitCount != NULL || query->limitOffset != NULL || query->sortClause != NIL)
 		refuse("it has ORDER BY, LIMIT or OFFSET", "Apply them when reading the aggregate.");
 	if (query->havingQual != NULL)
-		refuse("it has HAVING", "A group may pass it later only; filter when reading the aggregate.");
+		refuse("it has HAVING",
+			   "A group may pass it later only; filter when reading the aggregate.");
 	if (query->hasSubLinks || query->cteList != NIL)
 		refuse("it has subqueries or WITH", "Join the tables instead.");
 	if (contain_mutable_functions((Node *) query->targetList) ||
 		contain_volatile_functions((Node *) query->jointree))
-		refuse("it calls functions whose result changes", "Use immutable functions of the stream's columns.");
+		refuse("it calls functions whose result changes",
+			   "Use immutable functions of the stream's columns.");
 }
 
 /* Range table index of the stream's table; raises unless it stands there once. */
 static Index
 stream_index(const Query *query, Oid stream)
 {
-	Index		found = 0;
+	Index found = 0;
 
 	for (Index i = 1; i <= list_length(query->rtable); i++)
 	{
@@ -87,10 +90,10 @@ stream_index(const Query *query, Oid stream)
 static bool
 is_time_bucket(Node *expr, int64 *width, AttrNumber *created_at, Index stream)
 {
-	FuncExpr   *func = (FuncExpr *) expr;
-	Interval   *interval;
-	Const	   *arg;
-	Var		   *var;
+	FuncExpr *func = (FuncExpr *) expr;
+	Interval *interval;
+	Const	 *arg;
+	Var		 *var;
 
 	if (!IsA(expr, FuncExpr) || list_length(func->args) != 2 ||
 		strcmp(get_func_name(func->funcid), "time_bucket") != 0 ||
@@ -110,26 +113,25 @@ is_time_bucket(Node *expr, int64 *width, AttrNumber *created_at, Index stream)
 static const char *
 provider_of(Oid funcid)
 {
-	Oid			extension = getExtensionOfObject(ProcedureRelationId, funcid);
+	Oid extension = getExtensionOfObject(ProcedureRelationId, funcid);
 
-	return OidIsValid(extension) ? get_extension_name(extension) :
-		get_namespace_name(get_func_namespace(funcid));
+	return OidIsValid(extension) ? get_extension_name(extension)
+								 : get_namespace_name(get_func_namespace(funcid));
 }
 
 char *
 evn_aggregate_fill(const char *expression, const char *placeholder, const char *value)
 {
-	return text_to_cstring(DatumGetTextPP(DirectFunctionCall3Coll(replace_text, C_COLLATION_OID,
-															   CStringGetTextDatum(expression),
-															   CStringGetTextDatum(placeholder),
-															   CStringGetTextDatum(value))));
+	return text_to_cstring(DatumGetTextPP(
+		DirectFunctionCall3Coll(replace_text, C_COLLATION_OID, CStringGetTextDatum(expression),
+								CStringGetTextDatum(placeholder), CStringGetTextDatum(value))));
 }
 
 static char *
 expression_value(int column, const char *schema, const char *type)
 {
-	bool		isnull;
-	Datum		value = evn_spi_value_or_null(0, column, &isnull);
+	bool  isnull;
+	Datum value = evn_spi_value_or_null(0, column, &isnull);
 
 	if (isnull)
 		return NULL;
@@ -141,13 +143,13 @@ expression_value(int column, const char *schema, const char *type)
 static void
 read_mergeable(EvnAggregateColumn *column, const Aggref *agg)
 {
-	Oid			types[2] = {TEXTOID, TEXTOID};
-	const char *name = get_func_name(agg->aggfnoid);
-	const char *schema = quote_identifier(get_namespace_name(get_func_namespace(agg->aggfnoid)));
-	Datum		values[2];
+	Oid			  types[2] = {TEXTOID, TEXTOID};
+	const char	 *name = get_func_name(agg->aggfnoid);
+	const char	 *schema = quote_identifier(get_namespace_name(get_func_namespace(agg->aggfnoid)));
+	Datum		  values[2];
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext old;
-	EvnSpi		spi;
+	EvnSpi		  spi;
 
 	if (agg->aggdistinct != NIL || agg->aggorder != NIL)
 		refuse(psprintf("%s has DISTINCT or ORDER BY", name),
@@ -155,11 +157,13 @@ read_mergeable(EvnAggregateColumn *column, const Aggref *agg)
 	evn_spi_begin(&spi, InvalidOid);
 	values[0] = CStringGetTextDatum(provider_of(agg->aggfnoid));
 	values[1] = CStringGetTextDatum(name);
-	if (evn_spi_exec_args("SELECT combine, negate, read FROM evilnet.mergeable_aggregate"
-						  " WHERE provider::pg_catalog.text = $1 AND aggregate::pg_catalog.text = $2",
-						  2, types, values, NULL, SPI_OK_SELECT) == 0)
-		refuse(psprintf("partial results of %s cannot be merged", name),
-			   "Keep sums and counts and divide when reading; evilnet.mergeable_aggregate lists what can be merged.");
+	if (evn_spi_exec_args(
+			"SELECT combine, negate, read FROM evilnet.mergeable_aggregate"
+			" WHERE provider::pg_catalog.text = $1 AND aggregate::pg_catalog.text = $2",
+			2, types, values, NULL, SPI_OK_SELECT) == 0)
+		refuse(
+			psprintf("partial results of %s cannot be merged", name),
+			"Keep sums and counts and divide when reading; evilnet.mergeable_aggregate lists what can be merged.");
 	old = MemoryContextSwitchTo(caller);
 	column->combine = expression_value(1, schema, column->type);
 	column->negate = expression_value(2, schema, column->type);
@@ -172,7 +176,7 @@ static void
 read_column(EvnAggregateQuery *result, int i, TargetEntry *entry, Index stream)
 {
 	EvnAggregateColumn *column = &result->columns[i];
-	Node	   *expr = evn_group_expression(result->query, (Node *) entry->expr);
+	Node			   *expr = evn_group_expression(result->query, (Node *) entry->expr);
 
 	column->name = pstrdup(quote_identifier(entry->resname));
 	column->type = format_type_extended(exprType(expr), exprTypmod(expr),
@@ -197,8 +201,8 @@ read_column(EvnAggregateQuery *result, int i, TargetEntry *entry, Index stream)
 static TargetEntry *
 row_count_entry(AttrNumber resno)
 {
-	RawStmt    *raw = linitial_node(RawStmt, pg_parse_query("SELECT pg_catalog.count(*)"));
-	Query	   *query = parse_analyze_fixedparams(raw, "", NULL, 0, NULL);
+	RawStmt		*raw = linitial_node(RawStmt, pg_parse_query("SELECT pg_catalog.count(*)"));
+	Query		*query = parse_analyze_fixedparams(raw, "", NULL, 0, NULL);
 	TargetEntry *entry = linitial_node(TargetEntry, query->targetList);
 
 	return makeTargetEntry(entry->expr, resno, pstrdup(EVN_ROWS_COLUMN), false);
@@ -208,17 +212,17 @@ EvnAggregateQuery *
 evn_aggregate_query_read(Oid view, Oid stream)
 {
 	EvnAggregateQuery *result = palloc0(sizeof(EvnAggregateQuery));
-	Relation	rel = table_open(view, AccessShareLock);
-	Query	   *query = copyObject(get_view_query(rel));
-	ListCell   *cell;
-	Index		index;
-	int			i = 0;
+	Relation		   rel = table_open(view, AccessShareLock);
+	Query			  *query = copyObject(get_view_query(rel));
+	ListCell		  *cell;
+	Index			   index;
+	int				   i = 0;
 
 	table_close(rel, NoLock);
 	check_shape(query);
 	index = stream_index(query, stream);
-	query->targetList = lappend(query->targetList,
-								row_count_entry(list_length(query->targetList) + 1));
+	query->targetList =
+		lappend(query->targetList, row_count_entry(list_length(query->targetList) + 1));
 	query->hasAggs = true;
 	result->query = query;
 	result->stream = stream;
@@ -231,7 +235,8 @@ evn_aggregate_query_read(Oid view, Oid stream)
 		TargetEntry *entry = lfirst_node(TargetEntry, cell);
 
 		if (entry->resjunk)
-			refuse("a GROUP BY expression is not selected", "Select every expression you group by.");
+			refuse("a GROUP BY expression is not selected",
+				   "Select every expression you group by.");
 		read_column(result, i++, entry, index);
 	}
 	if (result->bucket < 0)
@@ -243,7 +248,7 @@ evn_aggregate_query_read(Oid view, Oid stream)
 Query *
 evn_aggregate_query_over_batch(const EvnAggregateQuery *query, TupleDesc tupdesc)
 {
-	Query	   *copy = copyObject(query->query);
+	Query		  *copy = copyObject(query->query);
 	RangeTblEntry *rte = rt_fetch(stream_index(copy, query->stream), copy->rtable);
 
 	rte->rtekind = RTE_NAMEDTUPLESTORE;
@@ -261,8 +266,8 @@ evn_aggregate_query_over_batch(const EvnAggregateQuery *query, TupleDesc tupdesc
 
 		rte->coltypes = lappend_oid(rte->coltypes, att->attisdropped ? InvalidOid : att->atttypid);
 		rte->coltypmods = lappend_int(rte->coltypmods, att->attisdropped ? 0 : att->atttypmod);
-		rte->colcollations = lappend_oid(rte->colcollations,
-										 att->attisdropped ? InvalidOid : att->attcollation);
+		rte->colcollations =
+			lappend_oid(rte->colcollations, att->attisdropped ? InvalidOid : att->attcollation);
 	}
 	return copy;
 }
@@ -270,13 +275,13 @@ evn_aggregate_query_over_batch(const EvnAggregateQuery *query, TupleDesc tupdesc
 static Node *
 time_comparison(const char *operator, Index varno, AttrNumber attno, int64 ts)
 {
-	Oid			opno = OpernameGetOprid(list_make2(makeString("pg_catalog"), makeString(pstrdup(operator))),
-										TIMESTAMPTZOID, TIMESTAMPTZOID);
-	Expr	   *clause = make_opclause(opno, BOOLOID, false,
-									   (Expr *) makeVar(varno, attno, TIMESTAMPTZOID, -1, InvalidOid, 0),
-									   (Expr *) makeConst(TIMESTAMPTZOID, -1, InvalidOid, sizeof(int64),
-														  TimestampTzGetDatum(ts), false, FLOAT8PASSBYVAL),
-									   InvalidOid, InvalidOid);
+	Oid opno = OpernameGetOprid(list_make2(makeString("pg_catalog"), makeString(pstrdup(operator))),
+								TIMESTAMPTZOID, TIMESTAMPTZOID);
+	Expr *clause = make_opclause(
+		opno, BOOLOID, false, (Expr *) makeVar(varno, attno, TIMESTAMPTZOID, -1, InvalidOid, 0),
+		(Expr *) makeConst(TIMESTAMPTZOID, -1, InvalidOid, sizeof(int64), TimestampTzGetDatum(ts),
+						   false, FLOAT8PASSBYVAL),
+		InvalidOid, InvalidOid);
 
 	set_opfuncid((OpExpr *) clause);
 	return (Node *) clause;
@@ -285,9 +290,9 @@ time_comparison(const char *operator, Index varno, AttrNumber attno, int64 ts)
 Query *
 evn_aggregate_query_over_table(const EvnAggregateQuery *query, int64 since, int64 until)
 {
-	Query	   *copy = copyObject(query->query);
-	Index		index = stream_index(copy, query->stream);
-	List	   *quals = make_ands_implicit((Expr *) copy->jointree->quals);
+	Query *copy = copyObject(query->query);
+	Index  index = stream_index(copy, query->stream);
+	List  *quals = make_ands_implicit((Expr *) copy->jointree->quals);
 
 	quals = lappend(quals, time_comparison(">=", index, query->created_at, since));
 	quals = lappend(quals, time_comparison("<", index, query->created_at, until));
@@ -298,11 +303,11 @@ evn_aggregate_query_over_table(const EvnAggregateQuery *query, int64 since, int6
 Bitmapset *
 evn_aggregate_query_columns(const EvnAggregateQuery *query)
 {
-	Index		index = stream_index(query->query, query->stream);
-	Bitmapset  *columns = NULL;
+	Index	   index = stream_index(query->query, query->stream);
+	Bitmapset *columns = NULL;
 
-	pull_varattnos(evn_group_expression(query->query, (Node *) query->query->targetList),
-				   index, &columns);
+	pull_varattnos(evn_group_expression(query->query, (Node *) query->query->targetList), index,
+				   &columns);
 	pull_varattnos((Node *) query->query->jointree, index, &columns);
 	return columns;
 }

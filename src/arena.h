@@ -24,4 +24,4 @@ extern void evn_arena_reset(EvnArena *arena);
 /* size bytes aligned to MAXALIGN, owned by the arena; NULL when out of memory */
 extern void *evn_arena_alloc(EvnArena *arena, size_t size);
 
-#endif							/* EVN_ARENA_H */
+#endif /* EVN_ARENA_H */

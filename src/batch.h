@@ -14,10 +14,10 @@
 /* in the order of the counters of evilnet.stream_offset */
 typedef enum EvnOutcome
 {
-	EVN_OUTCOME_ROW,			/* a post, stored or to be stored */
+	EVN_OUTCOME_ROW, /* a post, stored or to be stored */
 	EVN_OUTCOME_DUPLICATE,
 	EVN_OUTCOME_DELETE,
-	EVN_OUTCOME_SUPPRESSED,		/* a post whose delete notice came first */
+	EVN_OUTCOME_SUPPRESSED, /* a post whose delete notice came first */
 	EVN_OUTCOME_NOTICE,
 	EVN_OUTCOME_DEAD,
 	EVN_NOUTCOMES
@@ -26,35 +26,35 @@ typedef enum EvnOutcome
 typedef struct EvnBatchMessage
 {
 	EvnKafkaMessage kafka;
-	EvnTweet	tweet;
-	EvnCityMatch city;
-	EvnOutcome	decoded;		/* what decoding made of it: ROW, DELETE, NOTICE or DEAD */
-	EvnOutcome	outcome;		/* what the transaction made of it */
-	int			part;			/* index into the batch's parts */
-	int			rows_deleted;	/* by this delete notice */
-	const char *reason;			/* of a dead letter: code and text */
-	const char *detail;
+	EvnTweet		tweet;
+	EvnCityMatch	city;
+	EvnOutcome		decoded;	  /* what decoding made of it: ROW, DELETE, NOTICE or DEAD */
+	EvnOutcome		outcome;	  /* what the transaction made of it */
+	int				part;		  /* index into the batch's parts */
+	int				rows_deleted; /* by this delete notice */
+	const char	   *reason;		  /* of a dead letter: code and text */
+	const char	   *detail;
 } EvnBatchMessage;
 
 /* the span of one Kafka partition in the batch */
 typedef struct EvnBatchPart
 {
-	int32		partition;
-	int64		from_offset;	/* stored position the batch starts from */
-	int64		to_offset;		/* position after it */
-	int64		epoch;
-	int64		gaps;
-	int			last;			/* index of its last message, -1 when it has none */
+	int32 partition;
+	int64 from_offset; /* stored position the batch starts from */
+	int64 to_offset;   /* position after it */
+	int64 epoch;
+	int64 gaps;
+	int	  last; /* index of its last message, -1 when it has none */
 } EvnBatchPart;
 
 typedef struct EvnBatch
 {
 	EvnBatchMessage *messages;
-	int			nmessages;
-	int64		nbytes;
-	EvnBatchPart *parts;		/* all partitions of the worker, ascending */
-	int			nparts;
-	TimestampTz started_at;		/* when the first message came */
+	int				 nmessages;
+	int64			 nbytes;
+	EvnBatchPart	*parts; /* all partitions of the worker, ascending */
+	int				 nparts;
+	TimestampTz		 started_at; /* when the first message came */
 } EvnBatch;
 
-#endif							/* EVN_BATCH_H */
+#endif /* EVN_BATCH_H */

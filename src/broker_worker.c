@@ -20,14 +20,14 @@
 #include "shmem.h"
 #include "worker.h"
 
-#define LOOK_MS		60000	/* a reload and a signal set the latch; this is for nothing in particular */
+#define LOOK_MS 60000 /* a reload and a signal set the latch; this is for nothing in particular */
 
 static EvnKafkaBroker *broker = NULL;
 
 static void
 broker_exit(int code, Datum arg)
 {
-	int			launcher_pid;
+	int launcher_pid;
 
 	LWLockAcquire(evn_shared->lock, LW_EXCLUSIVE);
 	if (evn_shared->broker_pid == MyProcPid)
@@ -47,7 +47,7 @@ broker_exit(int code, Datum arg)
 static bool
 take_place(void)
 {
-	bool		taken;
+	bool taken;
 
 	LWLockAcquire(evn_shared->lock, LW_EXCLUSIVE);
 	taken = evn_shared->broker_pid != 0;
@@ -71,17 +71,15 @@ evn_broker_worker_main(Datum arg)
 	before_shmem_exit(broker_exit, (Datum) 0);
 	broker = evn_kafka_broker_start(&error);
 	if (broker == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
-				 errmsg("could not start the embedded broker: %s", error.message)));
+		ereport(ERROR, (errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
+						errmsg("could not start the embedded broker: %s", error.message)));
 	LWLockAcquire(evn_shared->lock, LW_EXCLUSIVE);
 	strlcpy(evn_shared->broker_address, evn_kafka_broker_address(broker), EVN_ADDRESS_LEN);
 	LWLockRelease(evn_shared->lock);
 	/* streams that read from it have another address now */
 	evn_shmem_rescan();
-	ereport(LOG,
-			(errmsg("evilnet embedded broker listens on %s: in memory, for trying out only",
-					evn_kafka_broker_address(broker))));
+	ereport(LOG, (errmsg("evilnet embedded broker listens on %s: in memory, for trying out only",
+						 evn_kafka_broker_address(broker))));
 	while (evn_embedded_broker)
 	{
 		evn_worker_wait(LOOK_MS);

@@ -7,4 +7,4 @@
 
 extern PGDLLEXPORT void evn_broker_worker_main(Datum arg);
 
-#endif							/* EVN_BROKER_WORKER_H */
+#endif /* EVN_BROKER_WORKER_H */

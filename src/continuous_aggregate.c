@@ -33,27 +33,27 @@
 #include "continuous_aggregate.h"
 #include "spi.h"
 
-#define DELTA_RELATION	"evilnet_delta"
-#define DELTA_KBYTES	(64 * 1024)	/* a batch's groups stay in memory */
+#define DELTA_RELATION "evilnet_delta"
+#define DELTA_KBYTES   (64 * 1024) /* a batch's groups stay in memory */
 
 struct EvnAggregate
 {
-	Oid			query_view;
-	Oid			storage;
-	Oid			stream;
-	int64		partition_us;
+	Oid	  query_view;
+	Oid	  storage;
+	Oid	  stream;
+	int64 partition_us;
 
 	/* what is made of the query: rebuilt when valid is false */
-	bool		valid;
-	MemoryContext context;		/* of everything below */
+	bool			   valid;
+	MemoryContext	   context; /* of everything below */
 	EvnAggregateQuery *query;
-	PlannedStmt *plan;			/* over a batch */
-	TupleDesc	delta_desc;
-	SPIPlanPtr	merge;
-	SPIPlanPtr	merge_negated;	/* NULL when the query cannot be negated */
+	PlannedStmt		  *plan; /* over a batch */
+	TupleDesc		   delta_desc;
+	SPIPlanPtr		   merge;
+	SPIPlanPtr		   merge_negated; /* NULL when the query cannot be negated */
 
 	/* the storage partition found last, to ask once per partition and not per row */
-	int64		partition_start;
+	int64 partition_start;
 };
 
 /* those that live in this process, for the invalidation callbacks */
@@ -62,7 +62,7 @@ static List *loaded_aggregates = NIL;
 static void
 invalidate_by_relation(Datum arg, Oid relid)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
 	foreach(cell, loaded_aggregates)
 	{
@@ -72,7 +72,8 @@ invalidate_by_relation(Datum arg, Oid relid)
 			aggregate->partition_start = PG_INT64_MAX;
 		if (aggregate->plan == NULL)
 			aggregate->valid = false;
-		else if (!OidIsValid(relid) || relid == aggregate->query_view || relid == aggregate->stream ||
+		else if (!OidIsValid(relid) || relid == aggregate->query_view ||
+				 relid == aggregate->stream ||
 				 list_member_oid(aggregate->plan->relationOids, relid))
 			aggregate->valid = false;
 	}
@@ -82,7 +83,7 @@ invalidate_by_relation(Datum arg, Oid relid)
 static void
 invalidate_by_syscache(Datum arg, int cacheid, uint32 hash)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
 	foreach(cell, loaded_aggregates)
 		((EvnAggregate *) lfirst(cell))->valid = false;
@@ -107,13 +108,15 @@ evn_aggregates_load(const EvnStream *stream)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext old;
-	List	   *result = NIL;
-	EvnSpi		spi;
+	List		 *result = NIL;
+	EvnSpi		  spi;
 
 	register_invalidation();
 	evn_spi_begin(&spi, evn_spi_catalog_owner());
-	evn_spi_execf(SPI_OK_SELECT, "SELECT query::pg_catalog.oid, storage::pg_catalog.oid"
-				  " FROM evilnet.continuous_aggregate WHERE stream = %u ORDER BY storage", stream->relid);
+	evn_spi_execf(SPI_OK_SELECT,
+				  "SELECT query::pg_catalog.oid, storage::pg_catalog.oid"
+				  " FROM evilnet.continuous_aggregate WHERE stream = %u ORDER BY storage",
+				  stream->relid);
 	old = MemoryContextSwitchTo(caller);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
@@ -124,7 +127,8 @@ evn_aggregates_load(const EvnStream *stream)
 		aggregate->stream = stream->relid;
 		aggregate->partition_us = stream->partition_us;
 		aggregate->partition_start = PG_INT64_MAX;
-		aggregate->context = AllocSetContextCreate(caller, "evilnet aggregate", ALLOCSET_DEFAULT_SIZES);
+		aggregate->context =
+			AllocSetContextCreate(caller, "evilnet aggregate", ALLOCSET_DEFAULT_SIZES);
 		result = lappend(result, aggregate);
 	}
 	MemoryContextSwitchTo(TopMemoryContext);
@@ -149,8 +153,8 @@ plan_query(Query *query)
 static char *
 expression(const char *template, const char *column)
 {
-	char	   *old = psprintf("t.%s", column);
-	char	   *new = psprintf("excluded.%s", column);
+	char *old = psprintf("t.%s", column);
+	char *new = psprintf("excluded.%s", column);
 
 	return evn_aggregate_fill(evn_aggregate_fill(template, "{old}", old), "{new}", new);
 }
@@ -174,8 +178,8 @@ static char *
 merge_sql(const EvnAggregate *aggregate, bool negated)
 {
 	const EvnAggregateQuery *query = aggregate->query;
-	StringInfoData sql;
-	const char *comma = "";
+	StringInfoData			 sql;
+	const char				*comma = "";
 
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "INSERT INTO %s AS t (", evn_spi_qualified_name(aggregate->storage));
@@ -185,9 +189,11 @@ merge_sql(const EvnAggregate *aggregate, bool negated)
 	{
 		EvnAggregateColumn *column = &query->columns[i];
 
-		appendStringInfo(&sql, "%s, ", negated && !column->is_key ?
-						 evn_aggregate_fill(column->negate, "{new}", psprintf("d.%s", column->name)) :
-						 psprintf("d.%s", column->name));
+		appendStringInfo(
+			&sql, "%s, ",
+			negated && !column->is_key
+				? evn_aggregate_fill(column->negate, "{new}", psprintf("d.%s", column->name))
+				: psprintf("d.%s", column->name));
 	}
 	appendStringInfo(&sql, "$1 FROM %s d ORDER BY d.", DELTA_RELATION);
 	append_names(&sql, query, true, ", d.");
@@ -200,7 +206,8 @@ merge_sql(const EvnAggregate *aggregate, bool negated)
 
 		if (column->is_key)
 			continue;
-		appendStringInfo(&sql, "%s%s = %s", comma, column->name, expression(column->combine, column->name));
+		appendStringInfo(&sql, "%s%s = %s", comma, column->name,
+						 expression(column->combine, column->name));
 		comma = ", ";
 	}
 	return sql.data;
@@ -223,9 +230,9 @@ make_enr(const char *name, Tuplestorestate *rows, TupleDesc tupdesc)
 static SPIPlanPtr
 prepare_merge(EvnAggregate *aggregate, bool negated)
 {
-	Oid			types[1] = {INT4OID};
-	SPIPlanPtr	plan;
-	EvnSpi		spi;
+	Oid		   types[1] = {INT4OID};
+	SPIPlanPtr plan;
+	EvnSpi	   spi;
 
 	evn_spi_begin(&spi, InvalidOid);
 	SPI_register_relation(make_enr(DELTA_RELATION, NULL, aggregate->delta_desc));
@@ -259,7 +266,8 @@ build_plans(EvnAggregate *aggregate, TupleDesc tupdesc)
 	/* set first: what is invalidated while we build is seen */
 	aggregate->valid = true;
 	aggregate->query = evn_aggregate_query_read(aggregate->query_view, aggregate->stream);
-	aggregate->plan = copyObject(plan_query(evn_aggregate_query_over_batch(aggregate->query, tupdesc)));
+	aggregate->plan =
+		copyObject(plan_query(evn_aggregate_query_over_batch(aggregate->query, tupdesc)));
 	aggregate->delta_desc = ExecCleanTypeFromTL(aggregate->plan->planTree->targetlist);
 	aggregate->merge = prepare_merge(aggregate, false);
 	if (aggregate->query->can_negate)
@@ -270,7 +278,7 @@ build_plans(EvnAggregate *aggregate, TupleDesc tupdesc)
 void
 evn_aggregates_unload(List *aggregates)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
 	foreach(cell, aggregates)
 		forget_plans(lfirst(cell));
@@ -282,7 +290,7 @@ evn_aggregates_unload(List *aggregates)
 static void
 ensure_plans(EvnAggregate *aggregate, TupleDesc tupdesc)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
 	LockRelationOid(aggregate->query_view, AccessShareLock);
 	LockRelationOid(aggregate->stream, AccessShareLock);
@@ -302,10 +310,10 @@ ensure_plans(EvnAggregate *aggregate, TupleDesc tupdesc)
 static Tuplestorestate *
 run_plan(PlannedStmt *plan, Tuplestorestate *rows, TupleDesc tupdesc)
 {
-	Tuplestorestate *result = tuplestore_begin_heap(true, false, DELTA_KBYTES);
-	DestReceiver *dest = CreateDestReceiver(DestTuplestore);
+	Tuplestorestate	 *result = tuplestore_begin_heap(true, false, DELTA_KBYTES);
+	DestReceiver	 *dest = CreateDestReceiver(DestTuplestore);
 	QueryEnvironment *env = NULL;
-	QueryDesc  *desc;
+	QueryDesc		 *desc;
 
 	SetTuplestoreDestReceiverParams(dest, result, CurrentMemoryContext, false, NULL, NULL);
 	if (rows != NULL)
@@ -329,7 +337,7 @@ run_plan(PlannedStmt *plan, Tuplestorestate *rows, TupleDesc tupdesc)
 static void
 ensure_partition(EvnAggregate *aggregate, TimestampTz bucket)
 {
-	int64		start = evn_stream_partition_start(bucket, aggregate->partition_us);
+	int64 start = evn_stream_partition_start(bucket, aggregate->partition_us);
 
 	if (start == aggregate->partition_start)
 		return;
@@ -340,8 +348,8 @@ ensure_partition(EvnAggregate *aggregate, TimestampTz bucket)
 static int
 compare_int64(const void *a, const void *b)
 {
-	int64		x = *(const int64 *) a;
-	int64		y = *(const int64 *) b;
+	int64 x = *(const int64 *) a;
+	int64 y = *(const int64 *) b;
 
 	return (x > y) - (x < y);
 }
@@ -351,14 +359,15 @@ static int64 *
 delta_buckets(EvnAggregate *aggregate, Tuplestorestate *delta, int *nbuckets)
 {
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(aggregate->delta_desc, &TTSOpsMinimalTuple);
-	int64	   *buckets = palloc(sizeof(int64) * tuplestore_tuple_count(delta));
-	int			n = 0;
+	int64		   *buckets = palloc(sizeof(int64) * tuplestore_tuple_count(delta));
+	int				n = 0;
 
 	tuplestore_rescan(delta);
 	while (tuplestore_gettupleslot(delta, true, false, slot))
 	{
-		bool		isnull;
-		int64		bucket = DatumGetTimestampTz(slot_getattr(slot, aggregate->query->bucket + 1, &isnull));
+		bool  isnull;
+		int64 bucket =
+			DatumGetTimestampTz(slot_getattr(slot, aggregate->query->bucket + 1, &isnull));
 
 		if (isnull)
 			elog(ERROR, "time bucket is null");
@@ -375,11 +384,11 @@ delta_buckets(EvnAggregate *aggregate, Tuplestorestate *delta, int *nbuckets)
 static void
 merge_delta(EvnAggregate *aggregate, SPIPlanPtr plan, Tuplestorestate *delta, int slot)
 {
-	Datum		values[1] = {Int32GetDatum(slot)};
-	int64	   *buckets;
-	int			nbuckets;
-	EvnSpi		spi;
-	int			result;
+	Datum  values[1] = {Int32GetDatum(slot)};
+	int64 *buckets;
+	int	   nbuckets;
+	EvnSpi spi;
+	int	   result;
 
 	if (tuplestore_tuple_count(delta) == 0)
 		return;
@@ -400,13 +409,14 @@ merge_delta(EvnAggregate *aggregate, SPIPlanPtr plan, Tuplestorestate *delta, in
 static void
 recompute(EvnAggregate *aggregate, int64 since, int64 until, int slot)
 {
-	Oid			types[2] = {TIMESTAMPTZOID, TIMESTAMPTZOID};
-	Datum		values[2] = {TimestampTzGetDatum(since), TimestampTzGetDatum(until)};
-	const char *bucket = aggregate->query->columns[aggregate->query->bucket].name;
+	Oid				 types[2] = {TIMESTAMPTZOID, TIMESTAMPTZOID};
+	Datum			 values[2] = {TimestampTzGetDatum(since), TimestampTzGetDatum(until)};
+	const char		*bucket = aggregate->query->columns[aggregate->query->bucket].name;
 	Tuplestorestate *delta;
-	EvnSpi		spi;
+	EvnSpi			 spi;
 
-	delta = run_plan(plan_query(evn_aggregate_query_over_table(aggregate->query, since, until)), NULL, NULL);
+	delta = run_plan(plan_query(evn_aggregate_query_over_table(aggregate->query, since, until)),
+					 NULL, NULL);
 	evn_spi_begin(&spi, InvalidOid);
 	evn_spi_exec_args(psprintf("DELETE FROM %s WHERE %s >= $1 AND %s < $2",
 							   evn_spi_qualified_name(aggregate->storage), bucket, bucket),
@@ -420,11 +430,11 @@ recompute(EvnAggregate *aggregate, int64 since, int64 until, int slot)
 static void
 recompute_buckets(EvnAggregate *aggregate, Tuplestorestate *delta, int slot)
 {
-	int64		width = aggregate->query->bucket_us;
-	int64		since = 0;
-	int64		until = 0;
-	int			nbuckets;
-	int64	   *buckets = delta_buckets(aggregate, delta, &nbuckets);
+	int64  width = aggregate->query->bucket_us;
+	int64  since = 0;
+	int64  until = 0;
+	int	   nbuckets;
+	int64 *buckets = delta_buckets(aggregate, delta, &nbuckets);
 
 	for (int i = 0; i < nbuckets; i++)
 	{
@@ -443,8 +453,8 @@ recompute_buckets(EvnAggregate *aggregate, Tuplestorestate *delta, int slot)
 Bitmapset *
 evn_aggregates_columns(List *aggregates, TupleDesc tupdesc)
 {
-	Bitmapset  *columns = NULL;
-	ListCell   *cell;
+	Bitmapset *columns = NULL;
+	ListCell  *cell;
 
 	foreach(cell, aggregates)
 	{
@@ -459,11 +469,11 @@ evn_aggregates_columns(List *aggregates, TupleDesc tupdesc)
 void
 evn_aggregates_add(List *aggregates, Tuplestorestate *rows, TupleDesc tupdesc, int slot)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
 	foreach(cell, aggregates)
 	{
-		EvnAggregate *aggregate = lfirst(cell);
+		EvnAggregate	*aggregate = lfirst(cell);
 		Tuplestorestate *delta;
 
 		ensure_plans(aggregate, tupdesc);
@@ -476,11 +486,11 @@ evn_aggregates_add(List *aggregates, Tuplestorestate *rows, TupleDesc tupdesc, i
 void
 evn_aggregates_remove(List *aggregates, Tuplestorestate *rows, TupleDesc tupdesc, int slot)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
 	foreach(cell, aggregates)
 	{
-		EvnAggregate *aggregate = lfirst(cell);
+		EvnAggregate	*aggregate = lfirst(cell);
 		Tuplestorestate *delta;
 
 		ensure_plans(aggregate, tupdesc);

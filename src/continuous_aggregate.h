@@ -30,7 +30,9 @@ extern Bitmapset *evn_aggregates_columns(List *aggregates, TupleDesc tupdesc);
  * the number of this worker.  Taking away needs the rows gone from the table
  * already, and that no other worker stores into this stream meanwhile.
  */
-extern void evn_aggregates_add(List *aggregates, Tuplestorestate *rows, TupleDesc tupdesc, int slot);
-extern void evn_aggregates_remove(List *aggregates, Tuplestorestate *rows, TupleDesc tupdesc, int slot);
+extern void evn_aggregates_add(List *aggregates, Tuplestorestate *rows, TupleDesc tupdesc,
+							   int slot);
+extern void evn_aggregates_remove(List *aggregates, Tuplestorestate *rows, TupleDesc tupdesc,
+								  int slot);
 
-#endif							/* EVN_CONTINUOUS_AGGREGATE_H */
+#endif /* EVN_CONTINUOUS_AGGREGATE_H */

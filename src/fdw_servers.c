@@ -26,7 +26,7 @@
 #include "fdw_servers.h"
 #include "shmem.h"
 
-#define BOOTSTRAP	"bootstrap.servers"
+#define BOOTSTRAP "bootstrap.servers"
 
 PG_FUNCTION_INFO_V1(evn_fdw_servers_validate);
 PG_FUNCTION_INFO_V1(evn_fdw_servers_broker_address);
@@ -48,16 +48,17 @@ check_kind(const char *name, Oid catalog)
 				 errmsg("property \"%s\" cannot be set", name),
 				 errdetail("evilnet sets it itself, or it is not safe in a server process.")));
 	if (kind == EVN_KAFKA_SECRET && catalog == ForeignServerRelationId)
-		ereport(ERROR,
-				(errcode(ERRCODE_FDW_INVALID_OPTION_NAME), errhidestmt(true),
-				 errmsg("property \"%s\" is a secret and cannot be set on a server", name),
-				 errhint("Set it in CREATE USER MAPPING.")));
+		ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_OPTION_NAME), errhidestmt(true),
+						errmsg("property \"%s\" is a secret and cannot be set on a server", name),
+						errhint("Set it in CREATE USER MAPPING.")));
 	if (kind == EVN_KAFKA_PLAIN && catalog == UserMappingRelationId &&
 		strncmp(name, "sasl.", strlen("sasl.")) != 0 && strncmp(name, "ssl.", strlen("ssl.")) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_FDW_INVALID_OPTION_NAME), errhidestmt(true),
-				 errmsg("property \"%s\" cannot be set in a user mapping", name),
-				 errhint("Set it on the server; user mappings take secrets and properties that begin with sasl. or ssl.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FDW_INVALID_OPTION_NAME), errhidestmt(true),
+			 errmsg("property \"%s\" cannot be set in a user mapping", name),
+			 errhint(
+				 "Set it on the server; user mappings take secrets and properties that begin with sasl. or ssl.")));
 }
 
 static void
@@ -65,11 +66,10 @@ check_file(const char *name)
 {
 	if (evn_kafka_config_reads_file(name) &&
 		!has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errhidestmt(true),
-				 errmsg("permission denied to set property \"%s\"", name),
-				 errdetail("It names a file that the server reads."),
-				 errhint("Only members of pg_read_server_files may set it.")));
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errhidestmt(true),
+						errmsg("permission denied to set property \"%s\"", name),
+						errdetail("It names a file that the server reads."),
+						errhint("Only members of pg_read_server_files may set it.")));
 }
 
 static void
@@ -80,44 +80,44 @@ check_option(const char *name, const char *value, Oid catalog)
 	check_kind(name, catalog);
 	check_file(name);
 	if (!is_embedded(name, value) && !evn_kafka_config_check(name, value, &error))
-		ereport(ERROR,
-				(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE), errhidestmt(true),
-				 errmsg("invalid option \"%s\": %s", name, error.message),
-				 errhint("Options of evilnet_kafka are properties of librdkafka.")));
+		ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE), errhidestmt(true),
+						errmsg("invalid option \"%s\": %s", name, error.message),
+						errhint("Options of evilnet_kafka are properties of librdkafka.")));
 }
 
 Datum
 evn_fdw_servers_validate(PG_FUNCTION_ARGS)
 {
-	List	   *options = untransformRelOptions(PG_GETARG_DATUM(0));
-	Oid			catalog = PG_GETARG_OID(1);
-	bool		has_bootstrap = false;
-	ListCell   *cell;
+	List	 *options = untransformRelOptions(PG_GETARG_DATUM(0));
+	Oid		  catalog = PG_GETARG_OID(1);
+	bool	  has_bootstrap = false;
+	ListCell *cell;
 
 	if (catalog != ForeignServerRelationId && catalog != UserMappingRelationId && options != NIL)
-		ereport(ERROR,
-				(errcode(ERRCODE_FDW_INVALID_OPTION_NAME), errhidestmt(true),
-				 errmsg("evilnet_kafka takes options on servers and user mappings only")));
+		ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_OPTION_NAME), errhidestmt(true),
+						errmsg("evilnet_kafka takes options on servers and user mappings only")));
 	foreach(cell, options)
 	{
-		DefElem    *option = lfirst_node(DefElem, cell);
+		DefElem *option = lfirst_node(DefElem, cell);
 
 		check_option(option->defname, defGetString(option), catalog);
 		if (strcmp(option->defname, BOOTSTRAP) == 0)
 			has_bootstrap = true;
 	}
 	if (catalog == ForeignServerRelationId && !has_bootstrap)
-		ereport(ERROR,
-				(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND), errhidestmt(true),
-				 errmsg("option \"%s\" is required", BOOTSTRAP),
-				 errhint("Give the brokers as 'host:port,host:port', or 'embedded' for the embedded broker.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND), errhidestmt(true),
+			 errmsg("option \"%s\" is required", BOOTSTRAP),
+			 errhint(
+				 "Give the brokers as 'host:port,host:port', or 'embedded' for the embedded broker.")));
 	PG_RETURN_VOID();
 }
 
 Datum
 evn_fdw_servers_broker_address(PG_FUNCTION_ARGS)
 {
-	char		address[EVN_ADDRESS_LEN];
+	char address[EVN_ADDRESS_LEN];
 
 	if (evn_shared == NULL || !evn_shmem_broker_address(address))
 		PG_RETURN_NULL();
@@ -127,7 +127,7 @@ evn_fdw_servers_broker_address(PG_FUNCTION_ARGS)
 ForeignServer *
 evn_fdw_servers_get(const char *name, Oid userid)
 {
-	ForeignServer *server = GetForeignServerByName(name, false);
+	ForeignServer	   *server = GetForeignServerByName(name, false);
 	ForeignDataWrapper *wrapper = GetForeignDataWrapper(server->fdwid);
 
 	if (strcmp(wrapper->fdwname, "evilnet_kafka") != 0)
@@ -143,11 +143,11 @@ evn_fdw_servers_get(const char *name, Oid userid)
 static List *
 mapping_options(Oid serverid, Oid userid)
 {
-	HeapTuple	tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(userid),
-										ObjectIdGetDatum(serverid));
-	List	   *options = NIL;
-	Datum		datum;
-	bool		isnull;
+	HeapTuple tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(userid),
+									  ObjectIdGetDatum(serverid));
+	List	 *options = NIL;
+	Datum	  datum;
+	bool	  isnull;
 
 	if (!HeapTupleIsValid(tuple))
 		tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(InvalidOid),
@@ -164,29 +164,31 @@ mapping_options(Oid serverid, Oid userid)
 static char *
 embedded_address(void)
 {
-	char		address[EVN_ADDRESS_LEN];
+	char address[EVN_ADDRESS_LEN];
 
 	evn_shmem_require();
 	if (!evn_shmem_broker_address(address))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the embedded broker is not running"),
-				 errhint("Turn it on: ALTER SYSTEM SET evilnet.embedded_broker = on; SELECT pg_reload_conf();")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the embedded broker is not running"),
+			 errhint(
+				 "Turn it on: ALTER SYSTEM SET evilnet.embedded_broker = on; SELECT pg_reload_conf();")));
 	return pstrdup(address);
 }
 
 EvnKafkaOption *
 evn_fdw_servers_options(ForeignServer *server, Oid userid, int *noptions)
 {
-	List	   *list = list_concat(list_copy(server->options), mapping_options(server->serverid, userid));
+	List *list = list_concat(list_copy(server->options), mapping_options(server->serverid, userid));
 	EvnKafkaOption *options = palloc(sizeof(EvnKafkaOption) * (list_length(list) + 1));
-	ListCell   *cell;
-	int			n = 0;
+	ListCell	   *cell;
+	int				n = 0;
 
 	foreach(cell, list)
 	{
-		DefElem    *option = lfirst_node(DefElem, cell);
-		char	   *value = defGetString(option);
+		DefElem *option = lfirst_node(DefElem, cell);
+		char	*value = defGetString(option);
 
 		if (is_embedded(option->defname, value))
 		{

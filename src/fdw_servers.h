@@ -22,7 +22,6 @@ extern ForeignServer *evn_fdw_servers_get(const char *name, Oid userid);
  * broker's address; raises (object_not_in_prerequisite_state, with a hint)
  * when that is not running.  Needs a transaction.
  */
-extern EvnKafkaOption *evn_fdw_servers_options(ForeignServer *server, Oid userid,
-											   int *noptions);
+extern EvnKafkaOption *evn_fdw_servers_options(ForeignServer *server, Oid userid, int *noptions);
 
-#endif							/* EVN_FDW_SERVERS_H */
+#endif /* EVN_FDW_SERVERS_H */

@@ -5,13 +5,13 @@
 #ifndef EVN_GUC_H
 #define EVN_GUC_H
 
-extern PGDLLIMPORT int evn_max_workers;
+extern PGDLLIMPORT int	evn_max_workers;
 extern PGDLLIMPORT bool evn_embedded_broker;
-extern PGDLLIMPORT int evn_journal_retention;	/* seconds, -1 for ever */
-extern PGDLLIMPORT int evn_rescan_interval; /* seconds */
-extern PGDLLIMPORT int evn_max_future;	/* seconds */
+extern PGDLLIMPORT int	evn_journal_retention; /* seconds, -1 for ever */
+extern PGDLLIMPORT int	evn_rescan_interval;   /* seconds */
+extern PGDLLIMPORT int	evn_max_future;		   /* seconds */
 
 /* called from _PG_init */
 extern void evn_guc_init(void);
 
-#endif							/* EVN_GUC_H */
+#endif /* EVN_GUC_H */

@@ -28,20 +28,20 @@ is_id_index(Relation index, AttrNumber attnum)
 	Form_pg_index form = index->rd_index;
 
 	return form->indisunique && form->indisvalid && form->indnkeyatts == 1 &&
-		form->indkey.values[0] == attnum &&
-		RelationGetIndexExpressions(index) == NIL && RelationGetIndexPredicate(index) == NIL;
+		   form->indkey.values[0] == attnum && RelationGetIndexExpressions(index) == NIL &&
+		   RelationGetIndexPredicate(index) == NIL;
 }
 
 static Relation
 open_id_index(Relation rel, const char *column)
 {
-	AttrNumber	attnum = get_attnum(RelationGetRelid(rel), column);
-	List	   *indexes = RelationGetIndexList(rel);
-	ListCell   *cell;
+	AttrNumber attnum = get_attnum(RelationGetRelid(rel), column);
+	List	  *indexes = RelationGetIndexList(rel);
+	ListCell  *cell;
 
 	foreach(cell, indexes)
 	{
-		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
+		Relation index = index_open(lfirst_oid(cell), AccessShareLock);
 
 		if (is_id_index(index, attnum))
 		{
@@ -50,12 +50,14 @@ open_id_index(Relation rel, const char *column)
 		}
 		index_close(index, NoLock);
 	}
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("table \"%s\" has no unique index on \"%s\"", RelationGetRelationName(rel), column),
-			 errhint("Create it: CREATE UNIQUE INDEX ON %s (%s).",
-					 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
-												RelationGetRelationName(rel)), column)));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+		 errmsg("table \"%s\" has no unique index on \"%s\"", RelationGetRelationName(rel), column),
+		 errhint("Create it: CREATE UNIQUE INDEX ON %s (%s).",
+				 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
+											RelationGetRelationName(rel)),
+				 column)));
 }
 
 /* The first id in the given direction, dead entries included; false when the index is empty. */
@@ -63,8 +65,8 @@ static bool
 edge_id(Relation rel, Relation index, Snapshot snapshot, ScanDirection direction, int64 *id)
 {
 	IndexScanDesc scan = evn_index_beginscan(rel, index, snapshot, 0);
-	bool		found;
-	bool		isnull;
+	bool		  found;
+	bool		  isnull;
 
 	scan->xs_want_itup = true;
 	index_rescan(scan, NULL, 0, NULL, 0);
@@ -79,11 +81,11 @@ edge_id(Relation rel, Relation index, Snapshot snapshot, ScanDirection direction
 static int
 lower_bound(const int64 *ids, int nids, int64 bound)
 {
-	int			low = 0;
+	int low = 0;
 
 	while (nids > 0)
 	{
-		int			half = nids / 2;
+		int half = nids / 2;
 
 		if (ids[low + half] < bound)
 		{
@@ -97,12 +99,12 @@ lower_bound(const int64 *ids, int nids, int64 bound)
 }
 
 static void
-probe_range(Relation rel, Relation index, Snapshot snapshot,
-			const int64 *ids, int from, int to, bool *found)
+probe_range(Relation rel, Relation index, Snapshot snapshot, const int64 *ids, int from, int to,
+			bool *found)
 {
-	IndexScanDesc scan = evn_index_beginscan(rel, index, snapshot, 1);
+	IndexScanDesc	scan = evn_index_beginscan(rel, index, snapshot, 1);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	ScanKeyData key;
+	ScanKeyData		key;
 
 	for (int i = from; i < to; i++)
 	{
@@ -117,12 +119,12 @@ probe_range(Relation rel, Relation index, Snapshot snapshot,
 }
 
 void
-evn_id_probe_table(Relation rel, Snapshot snapshot, const char *column,
-				   const int64 *ids, int nids, bool *found)
+evn_id_probe_table(Relation rel, Snapshot snapshot, const char *column, const int64 *ids, int nids,
+				   bool *found)
 {
-	Relation	index;
-	int64		lowest;
-	int64		highest;
+	Relation index;
+	int64	 lowest;
+	int64	 highest;
 
 	if (nids == 0)
 		return;
@@ -130,8 +132,8 @@ evn_id_probe_table(Relation rel, Snapshot snapshot, const char *column,
 	if (edge_id(rel, index, snapshot, ForwardScanDirection, &lowest) &&
 		edge_id(rel, index, snapshot, BackwardScanDirection, &highest))
 	{
-		int			from = lower_bound(ids, nids, lowest);
-		int			to = highest == PG_INT64_MAX ? nids : lower_bound(ids, nids, highest + 1);
+		int from = lower_bound(ids, nids, lowest);
+		int to = highest == PG_INT64_MAX ? nids : lower_bound(ids, nids, highest + 1);
 
 		if (from < to)
 			probe_range(rel, index, snapshot, ids, from, to, found);
@@ -140,14 +142,14 @@ evn_id_probe_table(Relation rel, Snapshot snapshot, const char *column,
 }
 
 void
-evn_id_probe_partitions(Relation parent, Snapshot snapshot, const char *column,
-						const int64 *ids, int nids, bool *found)
+evn_id_probe_partitions(Relation parent, Snapshot snapshot, const char *column, const int64 *ids,
+						int nids, bool *found)
 {
 	PartitionDesc desc = RelationGetPartitionDesc(parent, true);
 
 	for (int i = 0; i < desc->nparts; i++)
 	{
-		Relation	leaf = table_open(desc->oids[i], AccessShareLock);
+		Relation leaf = table_open(desc->oids[i], AccessShareLock);
 
 		evn_id_probe_table(leaf, snapshot, column, ids, nids, found);
 		table_close(leaf, NoLock);

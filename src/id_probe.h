@@ -21,4 +21,4 @@ extern void evn_id_probe_table(Relation rel, Snapshot snapshot, const char *colu
 extern void evn_id_probe_partitions(Relation parent, Snapshot snapshot, const char *column,
 									const int64 *ids, int nids, bool *found);
 
-#endif							/* EVN_ID_PROBE_H */
+#endif /* EVN_ID_PROBE_H */

@@ -29,8 +29,8 @@
 #include "row_store.h"
 #include "spi.h"
 
-#define BUDGET_WINDOW	10000	/* messages the error budget looks back on, about */
-#define BUDGET_MINIMUM	1000	/* no judgement on fewer */
+#define BUDGET_WINDOW  10000 /* messages the error budget looks back on, about */
+#define BUDGET_MINIMUM 1000	 /* no judgement on fewer */
 
 static void
 begin_transaction(void)
@@ -51,8 +51,8 @@ evn_ingest_open(Oid relid, int worker)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext transaction;
-	EvnIngest  *ingest = NULL;
-	EvnStream  *stream;
+	EvnIngest	 *ingest = NULL;
+	EvnStream	 *stream;
 
 	begin_transaction();
 	if (!evn_spi_catalog_usable(LOG))
@@ -79,18 +79,19 @@ evn_ingest_open(Oid relid, int worker)
 static Datum
 int4_array(const EvnPosition *positions, int npositions)
 {
-	Datum	   *values = palloc(sizeof(Datum) * Max(npositions, 1));
+	Datum *values = palloc(sizeof(Datum) * Max(npositions, 1));
 
 	for (int i = 0; i < npositions; i++)
 		values[i] = Int32GetDatum(positions[i].partition);
-	return PointerGetDatum(construct_array(values, npositions, INT4OID, sizeof(int32), true, TYPALIGN_INT));
+	return PointerGetDatum(
+		construct_array(values, npositions, INT4OID, sizeof(int32), true, TYPALIGN_INT));
 }
 
 static int64
 int8_or(uint64 row, int column, int64 absent)
 {
-	bool		isnull;
-	Datum		value = evn_spi_value_or_null(row, column, &isnull);
+	bool  isnull;
+	Datum value = evn_spi_value_or_null(row, column, &isnull);
 
 	return isnull ? absent : DatumGetInt64(value);
 }
@@ -109,9 +110,9 @@ fill_position(EvnPosition *position, uint64 row)
 void
 evn_ingest_claim(EvnIngest *ingest, EvnPosition *positions, int npositions)
 {
-	Oid			types[2] = {REGCLASSOID, INT4ARRAYOID};
-	Datum		values[2];
-	EvnSpi		spi;
+	Oid	   types[2] = {REGCLASSOID, INT4ARRAYOID};
+	Datum  values[2];
+	EvnSpi spi;
 
 	begin_transaction();
 	evn_spi_begin(&spi, InvalidOid);
@@ -119,13 +120,14 @@ evn_ingest_claim(EvnIngest *ingest, EvnPosition *positions, int npositions)
 	values[1] = int4_array(positions, npositions);
 	for (int i = 0; i < npositions; i++)
 		positions[i].is_new = true;
-	evn_spi_exec_args("WITH mine AS MATERIALIZED (SELECT o.stream, o.kafka_partition FROM evilnet.stream_offset o"
-					  " WHERE o.stream = $1 AND o.kafka_partition = ANY ($2) ORDER BY 2 FOR UPDATE)"
-					  " UPDATE evilnet.stream_offset o SET epoch = o.epoch + 1 FROM mine"
-					  " WHERE o.stream = mine.stream AND o.kafka_partition = mine.kafka_partition"
-					  " RETURNING o.kafka_partition, o.next_offset, o.epoch,"
-					  " o.anchor_offset, o.anchor_timestamp, o.anchor_hash",
-					  2, types, values, NULL, SPI_OK_UPDATE_RETURNING);
+	evn_spi_exec_args(
+		"WITH mine AS MATERIALIZED (SELECT o.stream, o.kafka_partition FROM evilnet.stream_offset o"
+		" WHERE o.stream = $1 AND o.kafka_partition = ANY ($2) ORDER BY 2 FOR UPDATE)"
+		" UPDATE evilnet.stream_offset o SET epoch = o.epoch + 1 FROM mine"
+		" WHERE o.stream = mine.stream AND o.kafka_partition = mine.kafka_partition"
+		" RETURNING o.kafka_partition, o.next_offset, o.epoch,"
+		" o.anchor_offset, o.anchor_timestamp, o.anchor_hash",
+		2, types, values, NULL, SPI_OK_UPDATE_RETURNING);
 	for (uint64 row = 0; row < SPI_processed; row++)
 		for (int i = 0; i < npositions; i++)
 			if (positions[i].partition == DatumGetInt32(evn_spi_value(row, 1)))
@@ -137,22 +139,24 @@ evn_ingest_claim(EvnIngest *ingest, EvnPosition *positions, int npositions)
 void
 evn_ingest_set_start(EvnIngest *ingest, EvnPosition *positions, int npositions)
 {
-	Oid			types[3] = {REGCLASSOID, INT4OID, INT8OID};
-	EvnSpi		spi;
+	Oid	   types[3] = {REGCLASSOID, INT4OID, INT8OID};
+	EvnSpi spi;
 
 	begin_transaction();
 	evn_spi_begin(&spi, InvalidOid);
 	for (int i = 0; i < npositions; i++)
 	{
-		Datum		values[3] = {ObjectIdGetDatum(ingest->stream->relid),
-			Int32GetDatum(positions[i].partition),
-		Int64GetDatum(positions[i].next_offset)};
+		Datum values[3] = {ObjectIdGetDatum(ingest->stream->relid),
+						   Int32GetDatum(positions[i].partition),
+						   Int64GetDatum(positions[i].next_offset)};
 
 		if (!positions[i].is_new)
 			continue;
 		/* another owner that was quicker makes this fail: tried again from the claim on */
-		evn_spi_exec_args("INSERT INTO evilnet.stream_offset (stream, kafka_partition, next_offset, epoch)"
-						  " VALUES ($1, $2, $3, 1)", 3, types, values, NULL, SPI_OK_INSERT);
+		evn_spi_exec_args(
+			"INSERT INTO evilnet.stream_offset (stream, kafka_partition, next_offset, epoch)"
+			" VALUES ($1, $2, $3, 1)",
+			3, types, values, NULL, SPI_OK_INSERT);
 		positions[i].epoch = 1;
 	}
 	evn_spi_end(&spi);
@@ -165,7 +169,7 @@ keep_plan(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types)
 {
 	if (*plan == NULL)
 	{
-		SPIPlanPtr	fresh = SPI_prepare_cursor(sql, nargs, types, CURSOR_OPT_GENERIC_PLAN);
+		SPIPlanPtr fresh = SPI_prepare_cursor(sql, nargs, types, CURSOR_OPT_GENERIC_PLAN);
 
 		if (fresh == NULL || SPI_keepplan(fresh) != 0)
 			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
@@ -177,11 +181,12 @@ keep_plan(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types)
 static Datum
 batch_partitions(const EvnBatch *batch)
 {
-	Datum	   *values = palloc(sizeof(Datum) * Max(batch->nparts, 1));
+	Datum *values = palloc(sizeof(Datum) * Max(batch->nparts, 1));
 
 	for (int i = 0; i < batch->nparts; i++)
 		values[i] = Int32GetDatum(batch->parts[i].partition);
-	return PointerGetDatum(construct_array(values, batch->nparts, INT4OID, sizeof(int32), true, TYPALIGN_INT));
+	return PointerGetDatum(
+		construct_array(values, batch->nparts, INT4OID, sizeof(int32), true, TYPALIGN_INT));
 }
 
 /*
@@ -192,15 +197,17 @@ static bool
 fence(EvnIngest *ingest, const EvnBatch *batch)
 {
 	static SPIPlanPtr plan = NULL;
-	Oid			types[2] = {REGCLASSOID, INT4ARRAYOID};
-	Datum		values[2];
-	bool		mine;
-	EvnSpi		spi;
+	Oid				  types[2] = {REGCLASSOID, INT4ARRAYOID};
+	Datum			  values[2];
+	bool			  mine;
+	EvnSpi			  spi;
 
 	evn_spi_begin(&spi, InvalidOid);
-	keep_plan(&plan, "SELECT o.next_offset, o.epoch FROM evilnet.stream_offset o"
+	keep_plan(&plan,
+			  "SELECT o.next_offset, o.epoch FROM evilnet.stream_offset o"
 			  " WHERE o.stream = $1 AND o.kafka_partition = ANY ($2)"
-			  " ORDER BY o.kafka_partition FOR UPDATE", 2, types);
+			  " ORDER BY o.kafka_partition FOR UPDATE",
+			  2, types);
 	values[0] = ObjectIdGetDatum(ingest->stream->relid);
 	values[1] = batch_partitions(batch);
 	if (SPI_execute_plan(plan, values, NULL, false, 0) != SPI_OK_SELECT)
@@ -208,7 +215,7 @@ fence(EvnIngest *ingest, const EvnBatch *batch)
 	mine = SPI_processed == batch->nparts;
 	for (int i = 0; mine && i < batch->nparts; i++)
 		mine = DatumGetInt64(evn_spi_value(i, 1)) == batch->parts[i].from_offset &&
-			DatumGetInt64(evn_spi_value(i, 2)) == batch->parts[i].epoch;
+			   DatumGetInt64(evn_spi_value(i, 2)) == batch->parts[i].epoch;
 	evn_spi_end(&spi);
 	return mine;
 }
@@ -221,7 +228,7 @@ fence(EvnIngest *ingest, const EvnBatch *batch)
 static void
 lock_stream(EvnIngest *ingest, const EvnBatch *batch)
 {
-	LOCKMODE	mode = RowExclusiveLock;
+	LOCKMODE mode = RowExclusiveLock;
 
 	if (!OidIsValid(ingest->stream->deletes) || ingest->stream->workers == 1)
 		return;
@@ -234,8 +241,8 @@ lock_stream(EvnIngest *ingest, const EvnBatch *batch)
 static void
 apply_range(EvnIngest *ingest, EvnBatchMessage *messages, int n, int64 stage_us[EVN_NSTAGES])
 {
-	Oid			userid;
-	int			sec_context;
+	Oid userid;
+	int sec_context;
 
 	for (int i = 0; i < n; i++)
 	{
@@ -244,8 +251,8 @@ apply_range(EvnIngest *ingest, EvnBatchMessage *messages, int n, int64 stage_us[
 	}
 	/* the owner's table, the owner's queries: with the owner's rights */
 	GetUserIdAndSecContext(&userid, &sec_context);
-	SetUserIdAndSecContext(ingest->stream->owner,
-						   sec_context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+	SetUserIdAndSecContext(ingest->stream->owner, sec_context | SECURITY_LOCAL_USERID_CHANGE |
+													  SECURITY_RESTRICTED_OPERATION);
 	evn_row_store_apply(ingest->stream, ingest->aggregates, ingest->worker, messages, n,
 						&stage_us[EVN_STAGE_INSERT], &stage_us[EVN_STAGE_MERGE]);
 	SetUserIdAndSecContext(userid, sec_context);
@@ -257,8 +264,8 @@ bury(EvnIngest *ingest, EvnBatchMessage *message, ErrorData *error, MemoryContex
 {
 	message->decoded = message->outcome = EVN_OUTCOME_DEAD;
 	message->reason = "sql_error";
-	message->detail = MemoryContextStrdup(context, psprintf("%s (SQLSTATE %s)", error->message,
-															unpack_sql_state(error->sqlerrcode)));
+	message->detail = MemoryContextStrdup(
+		context, psprintf("%s (SQLSTATE %s)", error->message, unpack_sql_state(error->sqlerrcode)));
 }
 
 /*
@@ -270,7 +277,7 @@ try_range(EvnIngest *ingest, EvnBatchMessage *messages, int n, int64 stage_us[EV
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData  *volatile error = NULL;
+	ErrorData *volatile error = NULL;
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
@@ -301,7 +308,7 @@ static void
 apply_bisecting(EvnIngest *ingest, EvnBatchMessage *messages, int n, int64 stage_us[EVN_NSTAGES],
 				MemoryContext context)
 {
-	ErrorData  *error = try_range(ingest, messages, n, stage_us);
+	ErrorData *error = try_range(ingest, messages, n, stage_us);
 
 	CHECK_FOR_INTERRUPTS();
 	if (error == NULL)
@@ -319,24 +326,28 @@ static void
 write_dead_letter(EvnIngest *ingest, const EvnBatchMessage *message)
 {
 	static SPIPlanPtr plan = NULL;
-	Oid			types[8] = {REGCLASSOID, INT4OID, INT8OID, INT8OID, TEXTOID, TEXTOID, BYTEAOID, BYTEAOID};
+	Oid types[8] = {REGCLASSOID, INT4OID, INT8OID, INT8OID, TEXTOID, TEXTOID, BYTEAOID, BYTEAOID};
 	const EvnKafkaMessage *kafka = &message->kafka;
-	Datum		values[8];
-	char		nulls[9] = "        ";
+	Datum				   values[8];
+	char				   nulls[9] = "        ";
 
-	keep_plan(&plan, "INSERT INTO evilnet.dead_letter (stream, kafka_partition, kafka_offset,"
+	keep_plan(&plan,
+			  "INSERT INTO evilnet.dead_letter (stream, kafka_partition, kafka_offset,"
 			  " kafka_timestamp, reason, detail, key, payload) VALUES ($1, $2, $3,"
-			  " pg_catalog.to_timestamp($4 / 1000.0), $5, $6, $7, $8)", 8, types);
+			  " pg_catalog.to_timestamp($4 / 1000.0), $5, $6, $7, $8)",
+			  8, types);
 	values[0] = ObjectIdGetDatum(ingest->stream->relid);
 	values[1] = Int32GetDatum(kafka->partition);
 	values[2] = Int64GetDatum(kafka->offset);
 	values[3] = Int64GetDatum(kafka->timestamp_ms);
 	values[4] = CStringGetTextDatum(message->reason);
 	values[5] = CStringGetTextDatum(message->detail);
-	values[6] = kafka->key == NULL ? (Datum) 0 :
-		PointerGetDatum(cstring_to_text_with_len(kafka->key, kafka->key_len));
-	values[7] = kafka->payload == NULL ? (Datum) 0 :
-		PointerGetDatum(cstring_to_text_with_len(kafka->payload, kafka->len));
+	values[6] = kafka->key == NULL
+					? (Datum) 0
+					: PointerGetDatum(cstring_to_text_with_len(kafka->key, kafka->key_len));
+	values[7] = kafka->payload == NULL
+					? (Datum) 0
+					: PointerGetDatum(cstring_to_text_with_len(kafka->payload, kafka->len));
 	nulls[3] = kafka->timestamp_ms < 0 ? 'n' : ' ';
 	nulls[6] = kafka->key == NULL ? 'n' : ' ';
 	nulls[7] = kafka->payload == NULL ? 'n' : ' ';
@@ -345,7 +356,8 @@ write_dead_letter(EvnIngest *ingest, const EvnBatchMessage *message)
 }
 
 static void
-count_part(const EvnBatch *batch, int part, int64 counts[EVN_NOUTCOMES], int64 *messages, int64 *deleted)
+count_part(const EvnBatch *batch, int part, int64 counts[EVN_NOUTCOMES], int64 *messages,
+		   int64 *deleted)
 {
 	memset(counts, 0, sizeof(int64) * EVN_NOUTCOMES);
 	*messages = *deleted = 0;
@@ -366,30 +378,34 @@ static void
 advance(EvnIngest *ingest, const EvnBatch *batch, int part)
 {
 	static SPIPlanPtr plan = NULL;
-	static Oid	types[18] = {REGCLASSOID, INT4OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID,
-		INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, INT4OID};
-	const EvnBatchPart *p = &batch->parts[part];
+	static Oid		  types[18] = {REGCLASSOID, INT4OID, INT8OID, INT8OID, INT8OID,		   INT8OID,
+								   INT8OID,		INT8OID, INT8OID, INT8OID, INT8OID,		   INT8OID,
+								   INT8OID,		INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, INT4OID};
+	const EvnBatchPart	  *p = &batch->parts[part];
 	const EvnKafkaMessage *last = p->last < 0 ? NULL : &batch->messages[p->last].kafka;
-	int64		counts[EVN_NOUTCOMES];
-	int64		messages;
-	int64		deleted;
-	Datum		values[18];
-	char		nulls[18];
+	int64				   counts[EVN_NOUTCOMES];
+	int64				   messages;
+	int64				   deleted;
+	Datum				   values[18];
+	char				   nulls[18];
 
 	if (p->to_offset == p->from_offset && p->gaps == 0)
 		return;
-	keep_plan(&plan, "WITH moved AS (UPDATE evilnet.stream_offset o SET next_offset = $4,"
-			  " anchor_offset = coalesce($5, o.anchor_offset),"
-			  " anchor_timestamp = coalesce($6, o.anchor_timestamp), anchor_hash = coalesce($7, o.anchor_hash),"
-			  " messages = o.messages + $8, rows = o.rows + $9, duplicates = o.duplicates + $10,"
-			  " deletes = o.deletes + $11, suppressed = o.suppressed + $12, notices = o.notices + $13,"
-			  " dead_letters = o.dead_letters + $14, rows_deleted = o.rows_deleted + $15,"
-			  " gaps = o.gaps + $16, updated_at = pg_catalog.clock_timestamp()"
-			  " WHERE o.stream = $1 AND o.kafka_partition = $2)"
-			  " INSERT INTO evilnet.batch (stream, kafka_partition, from_offset, to_offset, messages, rows,"
-			  " duplicates, deletes, suppressed, notices, dead_letters, rows_deleted, gaps, started_at,"
-			  " worker, committed_at) VALUES ($1, $2, $3, $4, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,"
-			  " $18, pg_catalog.clock_timestamp())", 18, types);
+	keep_plan(
+		&plan,
+		"WITH moved AS (UPDATE evilnet.stream_offset o SET next_offset = $4,"
+		" anchor_offset = coalesce($5, o.anchor_offset),"
+		" anchor_timestamp = coalesce($6, o.anchor_timestamp), anchor_hash = coalesce($7, o.anchor_hash),"
+		" messages = o.messages + $8, rows = o.rows + $9, duplicates = o.duplicates + $10,"
+		" deletes = o.deletes + $11, suppressed = o.suppressed + $12, notices = o.notices + $13,"
+		" dead_letters = o.dead_letters + $14, rows_deleted = o.rows_deleted + $15,"
+		" gaps = o.gaps + $16, updated_at = pg_catalog.clock_timestamp()"
+		" WHERE o.stream = $1 AND o.kafka_partition = $2)"
+		" INSERT INTO evilnet.batch (stream, kafka_partition, from_offset, to_offset, messages, rows,"
+		" duplicates, deletes, suppressed, notices, dead_letters, rows_deleted, gaps, started_at,"
+		" worker, committed_at) VALUES ($1, $2, $3, $4, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,"
+		" $18, pg_catalog.clock_timestamp())",
+		18, types);
 	count_part(batch, part, counts, &messages, &deleted);
 	memset(nulls, ' ', sizeof(nulls));
 	if (last == NULL)
@@ -415,7 +431,7 @@ advance(EvnIngest *ingest, const EvnBatch *batch, int part)
 static void
 write_books(EvnIngest *ingest, const EvnBatch *batch)
 {
-	EvnSpi		spi;
+	EvnSpi spi;
 
 	evn_spi_begin(&spi, InvalidOid);
 	for (int i = 0; i < batch->nmessages; i++)
@@ -430,9 +446,9 @@ bool
 evn_ingest_store(EvnIngest *ingest, EvnBatch *batch, bool bisect, int64 stage_us[EVN_NSTAGES])
 {
 	MemoryContext caller = CurrentMemoryContext;
-	instr_time	start;
-	instr_time	end;
-	int64		inside = stage_us[EVN_STAGE_INSERT] + stage_us[EVN_STAGE_MERGE];
+	instr_time	  start;
+	instr_time	  end;
+	int64		  inside = stage_us[EVN_STAGE_INSERT] + stage_us[EVN_STAGE_MERGE];
 
 	INSTR_TIME_SET_CURRENT(start);
 	begin_transaction();
@@ -466,28 +482,29 @@ evn_ingest_over_budget(EvnIngest *ingest, const EvnBatch *batch)
 	ingest->recent_messages += batch->nmessages;
 	if (ingest->recent_messages > 2 * BUDGET_WINDOW)
 	{
-		double		keep = BUDGET_WINDOW / ingest->recent_messages;
+		double keep = BUDGET_WINDOW / ingest->recent_messages;
 
 		ingest->recent_dead *= keep;
 		ingest->recent_messages *= keep;
 	}
 	return ingest->recent_messages >= BUDGET_MINIMUM &&
-		ingest->recent_dead > ingest->stream->error_budget * ingest->recent_messages;
+		   ingest->recent_dead > ingest->stream->error_budget * ingest->recent_messages;
 }
 
 void
 evn_ingest_stop(EvnIngest *ingest, const char *reason)
 {
-	Oid			types[2] = {REGCLASSOID, TEXTOID};
-	Datum		values[2];
-	EvnSpi		spi;
+	Oid	   types[2] = {REGCLASSOID, TEXTOID};
+	Datum  values[2];
+	EvnSpi spi;
 
 	begin_transaction();
 	evn_spi_begin(&spi, InvalidOid);
 	values[0] = ObjectIdGetDatum(ingest->stream->relid);
 	values[1] = CStringGetTextDatum(reason);
-	evn_spi_exec_args("UPDATE evilnet.stream SET enabled = false, stop_reason = $2 WHERE stream = $1",
-					  2, types, values, NULL, SPI_OK_UPDATE);
+	evn_spi_exec_args(
+		"UPDATE evilnet.stream SET enabled = false, stop_reason = $2 WHERE stream = $1", 2, types,
+		values, NULL, SPI_OK_UPDATE);
 	evn_spi_end(&spi);
 	commit_transaction();
 }
@@ -503,8 +520,8 @@ make_partitions_ahead(EvnIngest *ingest)
 		return;
 	begin_transaction();
 	GetUserIdAndSecContext(&userid, &sec_context);
-	SetUserIdAndSecContext(ingest->stream->owner,
-						   sec_context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+	SetUserIdAndSecContext(ingest->stream->owner, sec_context | SECURITY_LOCAL_USERID_CHANGE |
+													  SECURITY_RESTRICTED_OPERATION);
 	evn_row_store_make_partition(ingest->stream, now);
 	evn_row_store_make_partition(ingest->stream, now + ingest->stream->partition_us);
 	SetUserIdAndSecContext(userid, sec_context);
@@ -514,16 +531,18 @@ make_partitions_ahead(EvnIngest *ingest)
 void
 evn_ingest_housekeep(EvnIngest *ingest)
 {
-	EvnSpi		spi;
+	EvnSpi spi;
 
 	make_partitions_ahead(ingest);
 	if (evn_journal_retention < 0)
 		return;
 	begin_transaction();
 	evn_spi_begin(&spi, InvalidOid);
-	evn_spi_execf(SPI_OK_DELETE, "DELETE FROM evilnet.batch b WHERE b.stream = %u AND b.kafka_partition %% %d = %d"
+	evn_spi_execf(SPI_OK_DELETE,
+				  "DELETE FROM evilnet.batch b WHERE b.stream = %u AND b.kafka_partition %% %d = %d"
 				  " AND b.committed_at < pg_catalog.now() - pg_catalog.make_interval(secs => %d)",
-				  ingest->stream->relid, ingest->stream->workers, ingest->worker, evn_journal_retention);
+				  ingest->stream->relid, ingest->stream->workers, ingest->worker,
+				  evn_journal_retention);
 	evn_spi_end(&spi);
 	commit_transaction();
 }
@@ -540,13 +559,13 @@ evn_ingest_error_is_transient(int sqlerrcode)
 {
 	switch (ERRCODE_TO_CATEGORY(sqlerrcode))
 	{
-		case MAKE_SQLSTATE('0', '8', '0', '0', '0'):	/* connection exception */
-		case MAKE_SQLSTATE('2', '5', '0', '0', '0'):	/* invalid transaction state: read-only */
-		case MAKE_SQLSTATE('4', '0', '0', '0', '0'):	/* deadlock, serialization */
-		case MAKE_SQLSTATE('5', '3', '0', '0', '0'):	/* disk full, out of memory */
-		case MAKE_SQLSTATE('5', '5', '0', '0', '0'):	/* lock not available, object in use */
-		case MAKE_SQLSTATE('5', '7', '0', '0', '0'):	/* operator intervention */
-		case MAKE_SQLSTATE('5', '8', '0', '0', '0'):	/* system error: I/O */
+		case MAKE_SQLSTATE('0', '8', '0', '0', '0'): /* connection exception */
+		case MAKE_SQLSTATE('2', '5', '0', '0', '0'): /* invalid transaction state: read-only */
+		case MAKE_SQLSTATE('4', '0', '0', '0', '0'): /* deadlock, serialization */
+		case MAKE_SQLSTATE('5', '3', '0', '0', '0'): /* disk full, out of memory */
+		case MAKE_SQLSTATE('5', '5', '0', '0', '0'): /* lock not available, object in use */
+		case MAKE_SQLSTATE('5', '7', '0', '0', '0'): /* operator intervention */
+		case MAKE_SQLSTATE('5', '8', '0', '0', '0'): /* system error: I/O */
 			return true;
 		default:
 			return false;

@@ -14,24 +14,24 @@
 
 typedef struct EvnIngest
 {
-	EvnStream  *stream;
-	List	   *aggregates;
-	int			worker;			/* number of this worker */
+	EvnStream *stream;
+	List	  *aggregates;
+	int		   worker; /* number of this worker */
 	/* error budget: both halved now and then, so old messages weigh less */
-	double		recent_messages;
-	double		recent_dead;
+	double recent_messages;
+	double recent_dead;
 } EvnIngest;
 
 /* the position a worker takes over */
 typedef struct EvnPosition
 {
-	int32		partition;
-	bool		is_new;			/* no row yet: the caller decides where to start */
-	int64		next_offset;
-	int64		epoch;
-	int64		anchor_offset;	/* -1: none */
-	int64		anchor_timestamp;
-	int64		anchor_hash;
+	int32 partition;
+	bool  is_new; /* no row yet: the caller decides where to start */
+	int64 next_offset;
+	int64 epoch;
+	int64 anchor_offset; /* -1: none */
+	int64 anchor_timestamp;
+	int64 anchor_hash;
 } EvnPosition;
 
 /*
@@ -74,4 +74,4 @@ extern int64 evn_ingest_hash(const EvnKafkaMessage *message);
 /* whether an error passes by itself: the batch is worth trying again as it is */
 extern bool evn_ingest_error_is_transient(int sqlerrcode);
 
-#endif							/* EVN_INGEST_H */
+#endif /* EVN_INGEST_H */

@@ -37,29 +37,29 @@
 #include "tweet_decode.h"
 #include "worker.h"
 
-#define ARENA_BLOCK			(1024 * 1024)
-#define HOUSEKEEP_MS		60000	/* also how soon new partitions are seen */
-#define ERROR_LOG_MS		60000	/* the library's complaints go to the log no more often */
-#define UNIQUE_RETRIES		3	/* a unique violation is most often another worker's same post */
-#define RATE_SECONDS		10.0	/* the rate shown is smoothed over about this */
+#define ARENA_BLOCK	   (1024 * 1024)
+#define HOUSEKEEP_MS   60000 /* also how soon new partitions are seen */
+#define ERROR_LOG_MS   60000 /* the library's complaints go to the log no more often */
+#define UNIQUE_RETRIES 3	 /* a unique violation is most often another worker's same post */
+#define RATE_SECONDS   10.0	 /* the rate shown is smoothed over about this */
 
 typedef struct IngestWorker
 {
-	EvnWorkerSlot *slot;
-	MemoryContext context;		/* one connection: from connect to disconnect */
-	MemoryContext batch_context;	/* one batch */
-	EvnIngest  *ingest;
-	EvnKafkaConsumer *consumer;
+	EvnWorkerSlot	   *slot;
+	MemoryContext		context;	   /* one connection: from connect to disconnect */
+	MemoryContext		batch_context; /* one batch */
+	EvnIngest		   *ingest;
+	EvnKafkaConsumer   *consumer;
 	EvnPartitionReader *reader;
-	EvnDecoder *decoder;
-	EvnArena   *arena;
+	EvnDecoder		   *decoder;
+	EvnArena		   *arena;
 	const EvnCityIndex *cities;
-	int64		stage_us[EVN_NSTAGES];
-	bool		storing;		/* the batch transaction is running */
-	bool		bisect;			/* the batch failed as a whole */
-	int			unique_failures;	/* in a row */
-	TimestampTz housekeep_at;
-	TimestampTz error_logged_at;
+	int64				stage_us[EVN_NSTAGES];
+	bool				storing;		 /* the batch transaction is running */
+	bool				bisect;			 /* the batch failed as a whole */
+	int					unique_failures; /* in a row */
+	TimestampTz			housekeep_at;
+	TimestampTz			error_logged_at;
 } IngestWorker;
 
 static IngestWorker worker;
@@ -93,17 +93,18 @@ static void
 open_consumer(void)
 {
 	const EvnStream *stream = worker.ingest->stream;
-	MemoryContext old = CurrentMemoryContext;
-	ForeignServer *server;
-	EvnKafkaOption *options;
-	EvnKafkaError error = {0};
-	char	   *group_id;
-	int			noptions;
+	MemoryContext	 old = CurrentMemoryContext;
+	ForeignServer	*server;
+	EvnKafkaOption	*options;
+	EvnKafkaError	 error = {0};
+	char			*group_id;
+	int				 noptions;
 
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(worker.context);
-	group_id = psprintf("evilnet.%s.%s", get_database_name(MyDatabaseId), get_rel_name(stream->relid));
+	group_id =
+		psprintf("evilnet.%s.%s", get_database_name(MyDatabaseId), get_rel_name(stream->relid));
 	/* the owner may have lost the right since the stream was created */
 	server = evn_fdw_servers_get(stream->server, stream->owner);
 	options = evn_fdw_servers_options(server, stream->owner, &noptions);
@@ -112,9 +113,8 @@ open_consumer(void)
 	MemoryContextSwitchTo(old);
 	worker.consumer = evn_kafka_consumer_open(options, noptions, stream->topic, group_id, &error);
 	if (worker.consumer == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION),
-				 errmsg("Kafka: %s", error.message)));
+		ereport(ERROR, (errcode(ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION),
+						errmsg("Kafka: %s", error.message)));
 }
 
 static void
@@ -163,8 +163,8 @@ connect_stream(void)
 static void
 lap(EvnStage stage, instr_time *start)
 {
-	instr_time	now;
-	instr_time	elapsed;
+	instr_time now;
+	instr_time elapsed;
 
 	INSTR_TIME_SET_CURRENT(now);
 	elapsed = now;
@@ -188,7 +188,8 @@ decode_message(EvnBatchMessage *message, TimestampTz latest)
 											  message->kafka.len, &message->tweet);
 
 	if (result == EVN_DECODE_NO_MEMORY)
-		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory decoding a message")));
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory decoding a message")));
 	if (result != EVN_DECODE_OK)
 		mark_dead(message, evn_tweet_decode_code(result), evn_tweet_decode_message(result));
 	else if (message->tweet.type == EVN_MESSAGE_DELETE)
@@ -196,7 +197,8 @@ decode_message(EvnBatchMessage *message, TimestampTz latest)
 	else if (message->tweet.type == EVN_MESSAGE_NOTICE)
 		message->decoded = EVN_OUTCOME_NOTICE;
 	else if (message->tweet.created_at > latest)
-		mark_dead(message, "in_the_future", "the post's time is ahead of the server's clock by more than evilnet.max_future");
+		mark_dead(message, "in_the_future",
+				  "the post's time is ahead of the server's clock by more than evilnet.max_future");
 	else
 		message->decoded = EVN_OUTCOME_ROW;
 	message->outcome = message->decoded;
@@ -219,7 +221,8 @@ fetch(void)
 	lap(EVN_STAGE_DECODE, &start);
 	for (int i = first; i < batch->nmessages; i++)
 		if (batch->messages[i].decoded == EVN_OUTCOME_ROW)
-			batch->messages[i].city = evn_city_index_resolve(worker.cities, &batch->messages[i].tweet.hints);
+			batch->messages[i].city =
+				evn_city_index_resolve(worker.cities, &batch->messages[i].tweet.hints);
 	lap(EVN_STAGE_RESOLVE, &start);
 	return batch->nmessages > first;
 }
@@ -243,18 +246,19 @@ due_in(const EvnBatch *batch)
 		return is_moved(batch) ? 0 : -1;
 	if (batch->nmessages >= stream->batch_messages || batch->nbytes >= stream->batch_bytes)
 		return 0;
-	return TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
-										   TimestampTzPlusMilliseconds(batch->started_at, stream->batch_interval_ms));
+	return TimestampDifferenceMilliseconds(
+		GetCurrentTimestamp(),
+		TimestampTzPlusMilliseconds(batch->started_at, stream->batch_interval_ms));
 }
 
 static void
 note_progress(const EvnBatch *batch, TimestampTz began)
 {
 	EvnWorkerSlot *slot = worker.slot;
-	TimestampTz now = GetCurrentTimestamp();
-	double		seconds = (now - (slot->last_batch_at == 0 ? began : slot->last_batch_at)) / 1e6;
-	double		weight = Min(seconds / RATE_SECONDS, 1.0);
-	int64		lag = evn_partition_reader_lag(worker.reader);
+	TimestampTz	   now = GetCurrentTimestamp();
+	double		   seconds = (now - (slot->last_batch_at == 0 ? began : slot->last_batch_at)) / 1e6;
+	double		   weight = Min(seconds / RATE_SECONDS, 1.0);
+	int64		   lag = evn_partition_reader_lag(worker.reader);
 
 	LWLockAcquire(evn_shared->lock, LW_EXCLUSIVE);
 	if (seconds > 0)
@@ -263,7 +267,8 @@ note_progress(const EvnBatch *batch, TimestampTz began)
 	slot->lag_seconds = 0;
 	if (lag > 0 && batch->nmessages > 0)
 	{
-		TimestampTz last = (TimestampTz) (batch->messages[batch->nmessages - 1].kafka.timestamp_ms * 1000) -
+		TimestampTz last =
+			(TimestampTz) (batch->messages[batch->nmessages - 1].kafka.timestamp_ms * 1000) -
 			(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
 
 		slot->lag_seconds = Max(now - last, 0) / 1e6;
@@ -298,9 +303,9 @@ stop_at_dead_letter(const EvnBatch *batch)
 		const EvnBatchMessage *message = &batch->messages[i];
 
 		if (message->decoded == EVN_OUTCOME_DEAD)
-			stop_stream(psprintf("message at partition %d, offset " INT64_FORMAT " cannot be stored: %s (%s)",
-								 message->kafka.partition, message->kafka.offset,
-								 message->detail, message->reason));
+			stop_stream(psprintf(
+				"message at partition %d, offset " INT64_FORMAT " cannot be stored: %s (%s)",
+				message->kafka.partition, message->kafka.offset, message->detail, message->reason));
 	}
 }
 
@@ -319,15 +324,18 @@ store(void)
 	worker.storing = false;
 	if (!stored)
 	{
-		ereport(LOG, (errmsg("evilnet worker of stream %s lost its partitions to another one, taking them over again",
-							 worker.ingest->stream->name)));
+		ereport(
+			LOG,
+			(errmsg(
+				"evilnet worker of stream %s lost its partitions to another one, taking them over again",
+				worker.ingest->stream->name)));
 		evn_partition_reader_assign(worker.reader);
 		return;
 	}
 	worker.bisect = false;
 	worker.unique_failures = 0;
 	note_progress(batch, began);
-	pgstat_report_stat(false);	/* autovacuum lives by it */
+	pgstat_report_stat(false); /* autovacuum lives by it */
 	evn_partition_reader_commit_hint(worker.reader);
 	over_budget = evn_ingest_over_budget(worker.ingest, batch);
 	evn_partition_reader_reset(worker.reader);
@@ -343,7 +351,7 @@ static void
 report_consumer_error(void)
 {
 	EvnKafkaError error;
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz	  now = GetCurrentTimestamp();
 
 	if (!evn_kafka_consumer_error(worker.consumer, &error))
 		return;
@@ -368,7 +376,7 @@ wait_for_messages(long timeout_ms)
 static void
 check_minute(void)
 {
-	EvnBatch   *batch = evn_partition_reader_batch(worker.reader);
+	EvnBatch *batch = evn_partition_reader_batch(worker.reader);
 
 	if (GetCurrentTimestamp() < worker.housekeep_at)
 		return;
@@ -381,13 +389,13 @@ check_minute(void)
 static void
 turn(void)
 {
-	EvnBatch   *batch = evn_partition_reader_batch(worker.reader);
-	bool		got = fetch();
-	long		due = due_in(batch);
+	EvnBatch *batch = evn_partition_reader_batch(worker.reader);
+	bool	  got = fetch();
+	long	  due = due_in(batch);
 
 	if (due == 0)
 	{
-		refresh_cities();		/* costs nothing unless the gazetteer changed */
+		refresh_cities(); /* costs nothing unless the gazetteer changed */
 		store();
 		check_minute();
 	}
@@ -433,9 +441,8 @@ is_final(const ErrorData *error)
 {
 	if (!worker.storing)
 		return error->sqlerrcode == ERRCODE_DATA_CORRUPTED && worker.ingest != NULL;
-	return worker.ingest->stream->stop_on_error &&
-		error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION &&
-		!evn_ingest_error_is_transient(error->sqlerrcode);
+	return worker.ingest->stream->stop_on_error && error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION &&
+		   !evn_ingest_error_is_transient(error->sqlerrcode);
 }
 
 static void
@@ -459,8 +466,8 @@ wait_out(long delay)
 static void
 recover(void)
 {
-	ErrorData  *error;
-	bool		bisected = worker.bisect;
+	ErrorData *error;
+	bool	   bisected = worker.bisect;
 
 	MemoryContextSwitchTo(worker.batch_context);
 	error = CopyErrorData();
@@ -501,8 +508,8 @@ run(void)
 void
 evn_ingest_worker_main(Datum arg)
 {
-	int			index = DatumGetInt32(arg);
-	Oid			dbid;
+	int index = DatumGetInt32(arg);
+	Oid dbid;
 
 	memcpy(&dbid, MyBgworkerEntry->bgw_extra, sizeof(dbid));
 	worker.slot = evn_worker_attach(index);
@@ -510,8 +517,10 @@ evn_ingest_worker_main(Datum arg)
 		proc_exit(0);
 	before_shmem_exit(close_consumer, (Datum) 0);
 	evn_worker_start(dbid);
-	worker.context = AllocSetContextCreate(TopMemoryContext, "evilnet stream", ALLOCSET_DEFAULT_SIZES);
-	worker.batch_context = AllocSetContextCreate(TopMemoryContext, "evilnet batch", ALLOCSET_DEFAULT_SIZES);
+	worker.context =
+		AllocSetContextCreate(TopMemoryContext, "evilnet stream", ALLOCSET_DEFAULT_SIZES);
+	worker.batch_context =
+		AllocSetContextCreate(TopMemoryContext, "evilnet batch", ALLOCSET_DEFAULT_SIZES);
 	worker.decoder = evn_tweet_decoder_create();
 	worker.arena = evn_arena_create(ARENA_BLOCK);
 	if (worker.decoder == NULL || worker.arena == NULL)

@@ -7,4 +7,4 @@
 
 extern PGDLLEXPORT void evn_ingest_worker_main(Datum arg);
 
-#endif							/* EVN_INGEST_WORKER_H */
+#endif /* EVN_INGEST_WORKER_H */

@@ -16,7 +16,7 @@
 
 struct EvnKafkaBroker
 {
-	rd_kafka_t *handle;
+	rd_kafka_t				*handle;
 	rd_kafka_mock_cluster_t *cluster;
 };
 
@@ -24,8 +24,8 @@ struct EvnKafkaBroker
 static rd_kafka_mock_cluster_t *
 start_cluster(rd_kafka_t *handle)
 {
-	sigset_t	all;
-	sigset_t	before;
+	sigset_t				 all;
+	sigset_t				 before;
 	rd_kafka_mock_cluster_t *cluster;
 
 	sigfillset(&all);
@@ -38,7 +38,7 @@ start_cluster(rd_kafka_t *handle)
 EvnKafkaBroker *
 evn_kafka_broker_start(EvnKafkaError *error)
 {
-	EvnKafkaBroker *broker = calloc(1, sizeof(EvnKafkaBroker));
+	EvnKafkaBroker	*broker = calloc(1, sizeof(EvnKafkaBroker));
 	rd_kafka_conf_t *conf;
 
 	if (broker == NULL)

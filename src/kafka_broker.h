@@ -18,4 +18,4 @@ extern void evn_kafka_broker_stop(EvnKafkaBroker *broker);
 /* "127.0.0.1:port"; belongs to the broker */
 extern const char *evn_kafka_broker_address(EvnKafkaBroker *broker);
 
-#endif							/* EVN_KAFKA_BROKER_H */
+#endif /* EVN_KAFKA_BROKER_H */

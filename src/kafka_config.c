@@ -11,20 +11,32 @@
 #define ARRAY_END(array) ((array) + lengthof(array))
 
 /* set by evilnet itself, or at odds with exactly once, or able to run code */
-static const char *const refused[] = {
-	"auto.commit.enable", "auto.commit.interval.ms", "auto.offset.reset",
-	"enable.auto.commit", "enable.auto.offset.store", "enable.partition.eof",
-	"group.id", "group.instance.id", "group.protocol", "group.remote.assignor",
-	"partition.assignment.strategy", "offset.store.method", "offset.store.path",
-	"transactional.id",
-	"plugin.library.paths", "sasl.kerberos.kinit.cmd", "ssl.engine.location",
-	"debug", "log.queue", "log.thread.name", "log_level", "statistics.interval.ms"
-};
+static const char *const refused[] = {"auto.commit.enable",
+									  "auto.commit.interval.ms",
+									  "auto.offset.reset",
+									  "enable.auto.commit",
+									  "enable.auto.offset.store",
+									  "enable.partition.eof",
+									  "group.id",
+									  "group.instance.id",
+									  "group.protocol",
+									  "group.remote.assignor",
+									  "partition.assignment.strategy",
+									  "offset.store.method",
+									  "offset.store.path",
+									  "transactional.id",
+									  "plugin.library.paths",
+									  "sasl.kerberos.kinit.cmd",
+									  "ssl.engine.location",
+									  "debug",
+									  "log.queue",
+									  "log.thread.name",
+									  "log_level",
+									  "statistics.interval.ms"};
 
 /* a part of the name that tells a secret, so that properties of later versions are covered */
-static const char *const secret_parts[] = {
-	"password", "secret", "key.pem", "oauthbearer.config", "private", "assertion"
-};
+static const char *const secret_parts[] = {"password",			 "secret",	"key.pem",
+										   "oauthbearer.config", "private", "assertion"};
 
 EvnKafkaPropertyKind
 evn_kafka_config_kind(const char *name)
@@ -43,11 +55,11 @@ evn_kafka_config_kind(const char *name)
 bool
 evn_kafka_config_reads_file(const char *name)
 {
-	size_t		len = strlen(name);
-	size_t		suffix = strlen(".location");
+	size_t len = strlen(name);
+	size_t suffix = strlen(".location");
 
 	return (len > suffix && strcmp(name + len - suffix, ".location") == 0) ||
-		strstr(name, "keytab") != NULL || strstr(name, ".file") != NULL;
+		   strstr(name, "keytab") != NULL || strstr(name, ".file") != NULL;
 }
 
 /* librdkafka's reason repeats the value, so a secret's is replaced by our own. */
@@ -66,7 +78,7 @@ describe(EvnKafkaError *error, rd_kafka_conf_res_t result, const char *name, con
 static bool
 set_property(rd_kafka_conf_t *conf, const char *name, const char *value, EvnKafkaError *error)
 {
-	char		reason[512];
+	char				reason[512];
 	rd_kafka_conf_res_t result = rd_kafka_conf_set(conf, name, value, reason, sizeof(reason));
 
 	if (result != RD_KAFKA_CONF_OK)
@@ -78,7 +90,7 @@ bool
 evn_kafka_config_check(const char *name, const char *value, EvnKafkaError *error)
 {
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
-	bool		ok = set_property(conf, name, value, error);
+	bool			 ok = set_property(conf, name, value, error);
 
 	rd_kafka_conf_destroy(conf);
 	return ok;
@@ -87,14 +99,14 @@ evn_kafka_config_check(const char *name, const char *value, EvnKafkaError *error
 void
 evn_kafka_config_set(rd_kafka_conf_t *conf, const char *name, const char *value)
 {
-	char		reason[512];
+	char reason[512];
 
 	(void) rd_kafka_conf_set(conf, name, value, reason, sizeof(reason));
 }
 
 rd_kafka_conf_t *
-evn_kafka_config_make(const EvnKafkaOption *defaults, int ndefaults,
-					  const EvnKafkaOption *options, int noptions, EvnKafkaError *error)
+evn_kafka_config_make(const EvnKafkaOption *defaults, int ndefaults, const EvnKafkaOption *options,
+					  int noptions, EvnKafkaError *error)
 {
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
 

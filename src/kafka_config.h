@@ -20,15 +20,15 @@ typedef struct EvnKafkaOption
 /* an error as a value; message never holds the value of a secret property */
 typedef struct EvnKafkaError
 {
-	bool		fatal;			/* retrying with the same configuration cannot help */
-	char		message[512];
+	bool fatal; /* retrying with the same configuration cannot help */
+	char message[512];
 } EvnKafkaError;
 
 typedef enum EvnKafkaPropertyKind
 {
-	EVN_KAFKA_PLAIN,			/* allowed on the server */
-	EVN_KAFKA_SECRET,			/* allowed in a user mapping only */
-	EVN_KAFKA_REFUSED			/* evilnet sets it, or it is not safe */
+	EVN_KAFKA_PLAIN,  /* allowed on the server */
+	EVN_KAFKA_SECRET, /* allowed in a user mapping only */
+	EVN_KAFKA_REFUSED /* evilnet sets it, or it is not safe */
 } EvnKafkaPropertyKind;
 
 extern EvnKafkaPropertyKind evn_kafka_config_kind(const char *name);
@@ -40,6 +40,6 @@ extern bool evn_kafka_config_reads_file(const char *name);
 extern bool evn_kafka_config_check(const char *name, const char *value, EvnKafkaError *error);
 
 /* value of "bootstrap.servers" that means the embedded broker of this cluster */
-#define EVN_KAFKA_EMBEDDED	"embedded"
+#define EVN_KAFKA_EMBEDDED "embedded"
 
-#endif							/* EVN_KAFKA_CONFIG_H */
+#endif /* EVN_KAFKA_CONFIG_H */

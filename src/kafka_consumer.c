@@ -16,26 +16,24 @@
 #include "kafka_consumer.h"
 #include "kafka_internal.h"
 
-#define POLL_MAX		1024	/* messages taken from the library at a time */
-#define LOG_LEVEL_ERROR 3		/* syslog's LOG_ERR, as librdkafka numbers its lines */
+#define POLL_MAX		1024 /* messages taken from the library at a time */
+#define LOG_LEVEL_ERROR 3	 /* syslog's LOG_ERR, as librdkafka numbers its lines */
 
 struct EvnKafkaConsumer
 {
-	rd_kafka_t *handle;
-	rd_kafka_queue_t *queue;	/* messages */
-	rd_kafka_queue_t *log_queue;
-	char	   *topic;
-	int			fd;				/* eventfd that the library writes when the queue fills */
-	bool		has_error;
-	EvnKafkaError error;		/* last one not asked for yet */
+	rd_kafka_t		   *handle;
+	rd_kafka_queue_t   *queue; /* messages */
+	rd_kafka_queue_t   *log_queue;
+	char			   *topic;
+	int					fd; /* eventfd that the library writes when the queue fills */
+	bool				has_error;
+	EvnKafkaError		error; /* last one not asked for yet */
 	rd_kafka_message_t *polled[POLL_MAX];
 };
 
 static const EvnKafkaOption defaults[] = {
-	{"allow.auto.create.topics", "false"},
-	{"fetch.message.max.bytes", "4194304"},
-	{"fetch.wait.max.ms", "100"},
-	{"log.connection.close", "false"},
+	{"allow.auto.create.topics", "false"}, {"fetch.message.max.bytes", "4194304"},
+	{"fetch.wait.max.ms", "100"},		   {"log.connection.close", "false"},
 	{"queued.min.messages", "200000"},
 };
 
@@ -71,7 +69,7 @@ evn_kafka_consumer_open(const EvnKafkaOption *options, int noptions, const char 
 						const char *group_id, EvnKafkaError *error)
 {
 	EvnKafkaConsumer *consumer = calloc(1, sizeof(EvnKafkaConsumer));
-	rd_kafka_conf_t *conf = NULL;
+	rd_kafka_conf_t	 *conf = NULL;
 
 	if (consumer != NULL)
 		consumer->fd = -1;
@@ -117,8 +115,8 @@ evn_kafka_consumer_partitions(EvnKafkaConsumer *consumer, int timeout_ms, EvnKaf
 {
 	rd_kafka_topic_t *topic = rd_kafka_topic_new(consumer->handle, consumer->topic, NULL);
 	const struct rd_kafka_metadata *metadata;
-	rd_kafka_resp_err_t code;
-	int			n = -1;
+	rd_kafka_resp_err_t				code;
+	int								n = -1;
 
 	if (topic == NULL)
 		code = rd_kafka_last_error();
@@ -129,7 +127,8 @@ evn_kafka_consumer_partitions(EvnKafkaConsumer *consumer, int timeout_ms, EvnKaf
 	}
 	if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
 	{
-		code = metadata->topic_cnt == 1 ? metadata->topics[0].err : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+		code = metadata->topic_cnt == 1 ? metadata->topics[0].err
+										: RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
 		if (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
 			n = 0;
 		else if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
@@ -145,10 +144,10 @@ bool
 evn_kafka_consumer_watermarks(EvnKafkaConsumer *consumer, int32 partition, int timeout_ms,
 							  int64 *low, int64 *high, EvnKafkaError *error)
 {
-	int64_t		oldest;
-	int64_t		end;
-	rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(consumer->handle, consumer->topic, partition,
-																&oldest, &end, timeout_ms);
+	int64_t				oldest;
+	int64_t				end;
+	rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(
+		consumer->handle, consumer->topic, partition, &oldest, &end, timeout_ms);
 
 	if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
 		evn_kafka_config_error(error, code);
@@ -162,8 +161,8 @@ evn_kafka_consumer_offset_for_time(EvnKafkaConsumer *consumer, int32 partition, 
 								   int timeout_ms, int64 *offset, EvnKafkaError *error)
 {
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-	rd_kafka_resp_err_t code;
-	int64		low;
+	rd_kafka_resp_err_t				 code;
+	int64							 low;
 
 	rd_kafka_topic_partition_list_add(list, consumer->topic, partition)->offset = timestamp_ms;
 	code = rd_kafka_offsets_for_times(consumer->handle, list, timeout_ms);
@@ -194,11 +193,11 @@ make_list(EvnKafkaConsumer *consumer, const EvnKafkaPosition *positions, int npo
 }
 
 bool
-evn_kafka_consumer_assign(EvnKafkaConsumer *consumer, const EvnKafkaPosition *positions, int npositions,
-						  EvnKafkaError *error)
+evn_kafka_consumer_assign(EvnKafkaConsumer *consumer, const EvnKafkaPosition *positions,
+						  int npositions, EvnKafkaError *error)
 {
 	rd_kafka_topic_partition_list_t *list = make_list(consumer, positions, npositions);
-	rd_kafka_resp_err_t code = rd_kafka_assign(consumer->handle, list);
+	rd_kafka_resp_err_t				 code = rd_kafka_assign(consumer->handle, list);
 
 	rd_kafka_topic_partition_list_destroy(list);
 	if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
@@ -244,14 +243,16 @@ fill_message(EvnKafkaConsumer *consumer, EvnKafkaMessage *out, rd_kafka_message_
 	out->len = out->event == EVN_KAFKA_MESSAGE ? message->len : 0;
 	out->key = out->event == EVN_KAFKA_MESSAGE ? message->key : NULL;
 	out->key_len = message->key_len;
-	out->timestamp_ms = out->event == EVN_KAFKA_MESSAGE ? rd_kafka_message_timestamp(message, NULL) : -1;
+	out->timestamp_ms =
+		out->event == EVN_KAFKA_MESSAGE ? rd_kafka_message_timestamp(message, NULL) : -1;
 }
 
 int
 evn_kafka_consumer_poll(EvnKafkaConsumer *consumer, EvnKafkaMessage *messages, int max)
 {
-	ssize_t		n = rd_kafka_consume_batch_queue(consumer->queue, 0, consumer->polled, Min(max, POLL_MAX));
-	int			kept = 0;
+	ssize_t n =
+		rd_kafka_consume_batch_queue(consumer->queue, 0, consumer->polled, Min(max, POLL_MAX));
+	int kept = 0;
 
 	for (ssize_t i = 0; i < n; i++)
 	{
@@ -281,7 +282,7 @@ evn_kafka_consumer_fd(EvnKafkaConsumer *consumer)
 void
 evn_kafka_consumer_clear_fd(EvnKafkaConsumer *consumer)
 {
-	uint64		count;
+	uint64 count;
 
 	/* nothing to read is fine */
 	if (read(consumer->fd, &count, sizeof(count)) < 0)
@@ -291,8 +292,8 @@ evn_kafka_consumer_clear_fd(EvnKafkaConsumer *consumer)
 int64
 evn_kafka_consumer_seen_end(EvnKafkaConsumer *consumer, int32 partition)
 {
-	int64_t		low;
-	int64_t		high;
+	int64_t low;
+	int64_t high;
 
 	if (rd_kafka_get_watermark_offsets(consumer->handle, consumer->topic, partition, &low, &high) !=
 		RD_KAFKA_RESP_ERR_NO_ERROR)
@@ -301,7 +302,8 @@ evn_kafka_consumer_seen_end(EvnKafkaConsumer *consumer, int32 partition)
 }
 
 void
-evn_kafka_consumer_commit_hint(EvnKafkaConsumer *consumer, const EvnKafkaPosition *positions, int npositions)
+evn_kafka_consumer_commit_hint(EvnKafkaConsumer *consumer, const EvnKafkaPosition *positions,
+							   int npositions)
 {
 	rd_kafka_topic_partition_list_t *list = make_list(consumer, positions, npositions);
 

@@ -15,29 +15,29 @@ typedef struct EvnKafkaConsumer EvnKafkaConsumer;
 
 typedef enum EvnKafkaEvent
 {
-	EVN_KAFKA_MESSAGE,			/* payload, key, timestamp are set */
-	EVN_KAFKA_END,				/* offset is the end of the partition: control records before it are passed */
-	EVN_KAFKA_OUT_OF_RANGE,		/* the broker does not hold the offset asked for */
-	EVN_KAFKA_FAILURE			/* another error of this partition; evn_kafka_consumer_error tells */
+	EVN_KAFKA_MESSAGE, /* payload, key, timestamp are set */
+	EVN_KAFKA_END, /* offset is the end of the partition: control records before it are passed */
+	EVN_KAFKA_OUT_OF_RANGE, /* the broker does not hold the offset asked for */
+	EVN_KAFKA_FAILURE		/* another error of this partition; evn_kafka_consumer_error tells */
 } EvnKafkaEvent;
 
 typedef struct EvnKafkaMessage
 {
 	EvnKafkaEvent event;
-	int32		partition;
-	int64		offset;
-	int64		timestamp_ms;	/* of the record, milliseconds since 1970; -1 unknown */
-	const char *payload;		/* NULL for a record without a value */
-	size_t		len;
-	const char *key;
-	size_t		key_len;
-	void	   *handle;			/* for evn_kafka_consumer_release */
+	int32		  partition;
+	int64		  offset;
+	int64		  timestamp_ms; /* of the record, milliseconds since 1970; -1 unknown */
+	const char	 *payload;		/* NULL for a record without a value */
+	size_t		  len;
+	const char	 *key;
+	size_t		  key_len;
+	void		 *handle; /* for evn_kafka_consumer_release */
 } EvnKafkaMessage;
 
 typedef struct EvnKafkaPosition
 {
-	int32		partition;
-	int64		offset;
+	int32 partition;
+	int64 offset;
 } EvnKafkaPosition;
 
 /*
@@ -52,8 +52,8 @@ extern EvnKafkaConsumer *evn_kafka_consumer_open(const EvnKafkaOption *options, 
 extern void evn_kafka_consumer_close(EvnKafkaConsumer *consumer);
 
 /* number of partitions of the topic, asked of the broker; -1 on error, 0 when the topic does not exist */
-extern int	evn_kafka_consumer_partitions(EvnKafkaConsumer *consumer, int timeout_ms,
-										  EvnKafkaError *error);
+extern int evn_kafka_consumer_partitions(EvnKafkaConsumer *consumer, int timeout_ms,
+										 EvnKafkaError *error);
 
 /* oldest held offset and the next one to be written, asked of the broker */
 extern bool evn_kafka_consumer_watermarks(EvnKafkaConsumer *consumer, int32 partition,
@@ -62,33 +62,33 @@ extern bool evn_kafka_consumer_watermarks(EvnKafkaConsumer *consumer, int32 part
 
 /* first offset whose record time is at or after timestamp_ms (the end when none), asked of the broker */
 extern bool evn_kafka_consumer_offset_for_time(EvnKafkaConsumer *consumer, int32 partition,
-											   int64 timestamp_ms, int timeout_ms,
-											   int64 *offset, EvnKafkaError *error);
+											   int64 timestamp_ms, int timeout_ms, int64 *offset,
+											   EvnKafkaError *error);
 
 /* replace the assignment; consumption of each partition starts at its offset */
-extern bool evn_kafka_consumer_assign(EvnKafkaConsumer *consumer,
-									  const EvnKafkaPosition *positions, int npositions,
-									  EvnKafkaError *error);
+extern bool evn_kafka_consumer_assign(EvnKafkaConsumer *consumer, const EvnKafkaPosition *positions,
+									  int npositions, EvnKafkaError *error);
 
 /*
  * Take what has arrived, at most max events, without waiting.  The messages
  * stay valid until released.  Also serves log and error events.
  */
-extern int	evn_kafka_consumer_poll(EvnKafkaConsumer *consumer, EvnKafkaMessage *messages, int max);
-extern void evn_kafka_consumer_release(EvnKafkaConsumer *consumer, EvnKafkaMessage *messages, int n);
+extern int evn_kafka_consumer_poll(EvnKafkaConsumer *consumer, EvnKafkaMessage *messages, int max);
+extern void evn_kafka_consumer_release(EvnKafkaConsumer *consumer, EvnKafkaMessage *messages,
+									   int n);
 
 /* readable when something has arrived since the last poll that found nothing; for a wait event set */
-extern int	evn_kafka_consumer_fd(EvnKafkaConsumer *consumer);
+extern int evn_kafka_consumer_fd(EvnKafkaConsumer *consumer);
 extern void evn_kafka_consumer_clear_fd(EvnKafkaConsumer *consumer);
 
 /* end of the partition as last seen by the fetcher, without asking the broker; -1 unknown */
 extern int64 evn_kafka_consumer_seen_end(EvnKafkaConsumer *consumer, int32 partition);
 
 /* tell Kafka where we are, for lag tools; asynchronous, errors ignored but counted in logs */
-extern void evn_kafka_consumer_commit_hint(EvnKafkaConsumer *consumer,
+extern void evn_kafka_consumer_commit_hint(EvnKafkaConsumer		  *consumer,
 										   const EvnKafkaPosition *positions, int npositions);
 
 /* last error or log line the library reported since the last call (never a secret); false when none */
 extern bool evn_kafka_consumer_error(EvnKafkaConsumer *consumer, EvnKafkaError *error);
 
-#endif							/* EVN_KAFKA_CONSUMER_H */
+#endif /* EVN_KAFKA_CONSUMER_H */

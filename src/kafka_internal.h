@@ -29,4 +29,4 @@ extern rd_kafka_t *evn_kafka_config_start(rd_kafka_type_t type, rd_kafka_conf_t 
 
 extern void evn_kafka_config_error(EvnKafkaError *error, rd_kafka_resp_err_t code);
 
-#endif							/* EVN_KAFKA_INTERNAL_H */
+#endif /* EVN_KAFKA_INTERNAL_H */

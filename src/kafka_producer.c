@@ -9,11 +9,11 @@
 
 struct EvnKafkaProducer
 {
-	rd_kafka_t *handle;
+	rd_kafka_t		 *handle;
 	rd_kafka_queue_t *log_queue;
-	int64		delivered;
-	int64		failed;
-	EvnKafkaError first_failure;
+	int64			  delivered;
+	int64			  failed;
+	EvnKafkaError	  first_failure;
 };
 
 static const EvnKafkaOption defaults[] = {
@@ -39,7 +39,7 @@ EvnKafkaProducer *
 evn_kafka_producer_open(const EvnKafkaOption *options, int noptions, EvnKafkaError *error)
 {
 	EvnKafkaProducer *producer = calloc(1, sizeof(EvnKafkaProducer));
-	rd_kafka_conf_t *conf = NULL;
+	rd_kafka_conf_t	 *conf = NULL;
 
 	if (producer == NULL)
 		snprintf(error->message, sizeof(error->message), "out of memory");
@@ -68,24 +68,23 @@ evn_kafka_producer_open(const EvnKafkaOption *options, int noptions, EvnKafkaErr
 void
 evn_kafka_producer_close(EvnKafkaProducer *producer)
 {
-	rd_kafka_purge(producer->handle, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT | RD_KAFKA_PURGE_F_NON_BLOCKING);
+	rd_kafka_purge(producer->handle, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT |
+										 RD_KAFKA_PURGE_F_NON_BLOCKING);
 	rd_kafka_queue_destroy(producer->log_queue);
 	rd_kafka_destroy(producer->handle);
 	free(producer);
 }
 
 bool
-evn_kafka_producer_send(EvnKafkaProducer *producer, const char *topic, const char *payload, size_t len,
-						const char *key, size_t key_len, EvnKafkaError *error)
+evn_kafka_producer_send(EvnKafkaProducer *producer, const char *topic, const char *payload,
+						size_t len, const char *key, size_t key_len, EvnKafkaError *error)
 {
 	rd_kafka_resp_err_t code;
 
 	error->message[0] = '\0';
-	code = rd_kafka_producev(producer->handle,
-							 RD_KAFKA_V_TOPIC(topic),
+	code = rd_kafka_producev(producer->handle, RD_KAFKA_V_TOPIC(topic),
 							 RD_KAFKA_V_VALUE(unconstify(char *, payload), len),
-							 RD_KAFKA_V_KEY(key, key_len),
-							 RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+							 RD_KAFKA_V_KEY(key, key_len), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
 							 RD_KAFKA_V_END);
 	if (code != RD_KAFKA_RESP_ERR_NO_ERROR && code != RD_KAFKA_RESP_ERR__QUEUE_FULL)
 		evn_kafka_config_error(error, code);

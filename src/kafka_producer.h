@@ -22,15 +22,14 @@ extern void evn_kafka_producer_close(EvnKafkaProducer *producer);
  * empty, or on an error with *error filled.
  */
 extern bool evn_kafka_producer_send(EvnKafkaProducer *producer, const char *topic,
-									const char *payload, size_t len,
-									const char *key, size_t key_len,
-									EvnKafkaError *error);
+									const char *payload, size_t len, const char *key,
+									size_t key_len, EvnKafkaError *error);
 
 /* serve delivery reports for at most timeout_ms; returns how many messages are still on their way */
-extern int	evn_kafka_producer_serve(EvnKafkaProducer *producer, int timeout_ms);
+extern int evn_kafka_producer_serve(EvnKafkaProducer *producer, int timeout_ms);
 
 /* messages delivered and failed so far; the first failure in *error if any failed */
 extern int64 evn_kafka_producer_delivered(EvnKafkaProducer *producer);
 extern int64 evn_kafka_producer_failed(EvnKafkaProducer *producer, EvnKafkaError *error);
 
-#endif							/* EVN_KAFKA_PRODUCER_H */
+#endif /* EVN_KAFKA_PRODUCER_H */

@@ -36,9 +36,9 @@
 #include "shmem.h"
 #include "worker.h"
 
-#define RESTART_SECONDS		5	/* the launcher itself, after an error */
-#define START_TIMEOUT_MS	30000	/* registered but never seen: the postmaster could not fork */
-#define NO_SLOT_RETRY_MS	10000	/* max_worker_processes is used up */
+#define RESTART_SECONDS	 5	   /* the launcher itself, after an error */
+#define START_TIMEOUT_MS 30000 /* registered but never seen: the postmaster could not fork */
+#define NO_SLOT_RETRY_MS 10000 /* max_worker_processes is used up */
 
 /* when a scan worker or the broker was last registered, so that a lost one is noticed */
 static TimestampTz scan_registered_at = 0;
@@ -75,7 +75,7 @@ launcher_exit(int code, Datum arg)
 static bool
 register_worker(const char *function, const char *name, Datum arg, Oid extra)
 {
-	BackgroundWorker worker;
+	BackgroundWorker		worker;
 	BackgroundWorkerHandle *handle;
 
 	memset(&worker, 0, sizeof(worker));
@@ -94,11 +94,10 @@ register_worker(const char *function, const char *name, Datum arg, Oid extra)
 		pfree(handle);
 		return true;
 	}
-	if (no_slot_until == 0)		/* said once until one was free again */
-		ereport(WARNING,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("no free background worker slot for \"%s\"", name),
-				 errhint("Increase max_worker_processes and restart the server.")));
+	if (no_slot_until == 0) /* said once until one was free again */
+		ereport(WARNING, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+						  errmsg("no free background worker slot for \"%s\"", name),
+						  errhint("Increase max_worker_processes and restart the server.")));
 	no_slot_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), NO_SLOT_RETRY_MS);
 	return false;
 }
@@ -107,11 +106,11 @@ register_worker(const char *function, const char *name, Datum arg, Oid extra)
 static void
 rescan_databases(void)
 {
-	Relation	rel;
+	Relation	  rel;
 	TableScanDesc scan;
-	HeapTuple	tuple;
-	List	   *dbids = NIL;
-	ListCell   *cell;
+	HeapTuple	  tuple;
+	List		 *dbids = NIL;
+	ListCell	 *cell;
 
 	StartTransactionCommand();
 	(void) GetTransactionSnapshot();
@@ -136,7 +135,7 @@ rescan_databases(void)
 		if (note != NULL)
 			note->dirty = true;
 		else
-			evn_shared->rescan_all = true;	/* the rest in a later round */
+			evn_shared->rescan_all = true; /* the rest in a later round */
 	}
 	for (int i = 0; i < evn_shared->nslots; i++)
 		if (evn_shared->slots[i].in_use && !list_member_oid(dbids, evn_shared->slots[i].dbid))
@@ -149,7 +148,7 @@ rescan_databases(void)
 static Oid
 next_scan(void)
 {
-	Oid			dbid = InvalidOid;
+	Oid dbid = InvalidOid;
 
 	LWLockAcquire(evn_shared->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < EVN_MAX_DATABASE_NOTES; i++)
@@ -190,7 +189,7 @@ abandon_scan(void)
 static void
 start_scan(TimestampTz now)
 {
-	Oid			dbid;
+	Oid dbid;
 
 	if (OidIsValid(evn_shared->scan_dbid) &&
 		TimestampDifferenceExceeds(scan_registered_at, now, START_TIMEOUT_MS))
@@ -235,14 +234,15 @@ static void
 start_slot(int i, TimestampTz now)
 {
 	EvnWorkerSlot *slot = &evn_shared->slots[i];
-	bool		wanted;
-	Oid			dbid;
+	bool		   wanted;
+	Oid			   dbid;
 
 	LWLockAcquire(evn_shared->lock, LW_EXCLUSIVE);
 	wanted = slot_wants_start(slot, now);
 	dbid = slot->dbid;
 	LWLockRelease(evn_shared->lock);
-	if (!wanted || register_worker("evn_ingest_worker_main", "evilnet ingest worker", Int32GetDatum(i), dbid))
+	if (!wanted ||
+		register_worker("evn_ingest_worker_main", "evilnet ingest worker", Int32GetDatum(i), dbid))
 		return;
 	LWLockAcquire(evn_shared->lock, LW_EXCLUSIVE);
 	slot->state = EVN_WORKER_STOPPED;
@@ -262,7 +262,8 @@ start_broker(TimestampTz now)
 		!TimestampDifferenceExceeds(broker_registered_at, now, RESTART_SECONDS * 1000))
 		return;
 	broker_registered_at = now;
-	(void) register_worker("evn_broker_worker_main", "evilnet embedded broker", (Datum) 0, InvalidOid);
+	(void) register_worker("evn_broker_worker_main", "evilnet embedded broker", (Datum) 0,
+						   InvalidOid);
 }
 
 /* Milliseconds until something is due without anybody waking us. */
@@ -277,7 +278,7 @@ next_due(TimestampTz now, TimestampTz rescan_at)
 	for (int i = 0; i < evn_shared->nslots; i++)
 	{
 		EvnWorkerSlot *slot = &evn_shared->slots[i];
-		TimestampTz at = slot->not_before;
+		TimestampTz	   at = slot->not_before;
 
 		if (!slot->in_use || slot->pid != 0)
 			continue;

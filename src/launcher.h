@@ -11,4 +11,4 @@ extern void evn_launcher_register(void);
 
 extern PGDLLEXPORT void evn_launcher_main(Datum arg);
 
-#endif							/* EVN_LAUNCHER_H */
+#endif /* EVN_LAUNCHER_H */

@@ -16,25 +16,25 @@
 #include "ingest.h"
 #include "partition_reader.h"
 
-#define BROKER_TIMEOUT_MS	10000	/* for questions to the broker */
-#define POLL_MESSAGES		1000	/* taken from the library at a time */
+#define BROKER_TIMEOUT_MS 10000 /* for questions to the broker */
+#define POLL_MESSAGES	  1000	/* taken from the library at a time */
 
 typedef struct PartState
 {
 	EvnPosition position;
-	int64		expected;		/* next offset to take */
-	bool		verify;			/* the anchor is to come first */
+	int64		expected; /* next offset to take */
+	bool		verify;	  /* the anchor is to come first */
 } PartState;
 
 struct EvnPartitionReader
 {
-	EvnIngest  *ingest;
+	EvnIngest		 *ingest;
 	EvnKafkaConsumer *consumer;
-	const char *start_at;
-	int			npartitions;	/* of the topic */
-	PartState  *states;			/* one per part of the batch */
-	EvnBatch	batch;
-	EvnKafkaMessage polled[POLL_MESSAGES];
+	const char		 *start_at;
+	int				  npartitions; /* of the topic */
+	PartState		 *states;	   /* one per part of the batch */
+	EvnBatch		  batch;
+	EvnKafkaMessage	  polled[POLL_MESSAGES];
 };
 
 EvnPartitionReader *
@@ -45,33 +45,31 @@ evn_partition_reader_create(EvnIngest *ingest, EvnKafkaConsumer *consumer, const
 	reader->ingest = ingest;
 	reader->consumer = consumer;
 	reader->start_at = start_at;
-	reader->batch.messages = MemoryContextAllocHuge(CurrentMemoryContext,
-													sizeof(EvnBatchMessage) * ingest->stream->batch_messages);
+	reader->batch.messages = MemoryContextAllocHuge(
+		CurrentMemoryContext, sizeof(EvnBatchMessage) * ingest->stream->batch_messages);
 	return reader;
 }
 
 pg_noreturn static void
 raise_kafka(const EvnKafkaError *error)
 {
-	ereport(ERROR,
-			(errcode(error->fatal ? ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE :
-					 ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION),
-			 errmsg("Kafka: %s", error->message)));
+	ereport(ERROR, (errcode(error->fatal ? ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE
+										 : ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION),
+					errmsg("Kafka: %s", error->message)));
 }
 
 static int
 ask_partitions(EvnPartitionReader *reader)
 {
 	EvnKafkaError error = {0};
-	int			n = evn_kafka_consumer_partitions(reader->consumer, BROKER_TIMEOUT_MS, &error);
+	int			  n = evn_kafka_consumer_partitions(reader->consumer, BROKER_TIMEOUT_MS, &error);
 
 	if (n < 0)
 		raise_kafka(&error);
 	if (n == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_FDW_TABLE_NOT_FOUND),
-				 errmsg("Kafka topic \"%s\" does not exist", reader->ingest->stream->topic),
-				 errhint("Create the topic; the stream starts by itself then.")));
+		ereport(ERROR, (errcode(ERRCODE_FDW_TABLE_NOT_FOUND),
+						errmsg("Kafka topic \"%s\" does not exist", reader->ingest->stream->topic),
+						errhint("Create the topic; the stream starts by itself then.")));
 	return n;
 }
 
@@ -79,8 +77,8 @@ static int64
 start_offset(EvnPartitionReader *reader, int32 partition, int64 low, int64 high)
 {
 	EvnKafkaError error = {0};
-	int64		offset;
-	TimestampTz ts;
+	int64		  offset;
+	TimestampTz	  ts;
 
 	if (strcmp(reader->start_at, "earliest") == 0)
 		return low;
@@ -89,7 +87,8 @@ start_offset(EvnPartitionReader *reader, int32 partition, int64 low, int64 high)
 	ts = DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in, CStringGetDatum(reader->start_at),
 												 ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
 	if (!evn_kafka_consumer_offset_for_time(reader->consumer, partition,
-											ts / 1000 + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY * INT64CONST(1000),
+											ts / 1000 + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) *
+															SECS_PER_DAY * INT64CONST(1000),
 											BROKER_TIMEOUT_MS, &offset, &error))
 		raise_kafka(&error);
 	return offset;
@@ -98,24 +97,26 @@ start_offset(EvnPartitionReader *reader, int32 partition, int64 low, int64 high)
 pg_noreturn static void
 raise_other_topic(EvnPartitionReader *reader, int32 partition, const char *detail)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_DATA_CORRUPTED),
-			 errmsg("partition %d of Kafka topic \"%s\" is not the one that was read before: %s",
-					partition, reader->ingest->stream->topic, detail),
-			 errhint("The topic was re-created or truncated. To read it anew: SELECT evilnet.seek('%s', 'earliest').",
-					 reader->ingest->stream->name)));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_DATA_CORRUPTED),
+		 errmsg("partition %d of Kafka topic \"%s\" is not the one that was read before: %s",
+				partition, reader->ingest->stream->topic, detail),
+		 errhint(
+			 "The topic was re-created or truncated. To read it anew: SELECT evilnet.seek('%s', 'earliest').",
+			 reader->ingest->stream->name)));
 }
 
 /* Decide where reading of one partition starts; returns the offset to ask for. */
 static int64
 place(EvnPartitionReader *reader, int i)
 {
-	PartState  *state = &reader->states[i];
+	PartState	 *state = &reader->states[i];
 	EvnBatchPart *part = &reader->batch.parts[i];
-	EvnPosition *position = &state->position;
+	EvnPosition	 *position = &state->position;
 	EvnKafkaError error = {0};
-	int64		low;
-	int64		high;
+	int64		  low;
+	int64		  high;
 
 	if (!evn_kafka_consumer_watermarks(reader->consumer, position->partition, BROKER_TIMEOUT_MS,
 									   &low, &high, &error))
@@ -127,16 +128,18 @@ place(EvnPartitionReader *reader, int i)
 	}
 	if (position->next_offset > high)
 		raise_other_topic(reader, position->partition,
-						  psprintf("it ends at offset " INT64_FORMAT ", and offset " INT64_FORMAT " is to be read next",
+						  psprintf("it ends at offset " INT64_FORMAT ", and offset " INT64_FORMAT
+								   " is to be read next",
 								   high, position->next_offset));
 	part->from_offset = position->next_offset;
 	state->expected = position->next_offset;
 	if (state->expected < low)
 	{
 		/* expired before we read it: lost, and said so in the books */
-		ereport(WARNING,
-				(errmsg("Kafka topic \"%s\", partition %d: " INT64_FORMAT " messages expired before they were read",
-						reader->ingest->stream->topic, position->partition, low - state->expected)));
+		ereport(WARNING, (errmsg("Kafka topic \"%s\", partition %d: " INT64_FORMAT
+								 " messages expired before they were read",
+								 reader->ingest->stream->topic, position->partition,
+								 low - state->expected)));
 		part->gaps += low - state->expected;
 		state->expected = low;
 	}
@@ -149,8 +152,8 @@ static void
 allocate_parts(EvnPartitionReader *reader)
 {
 	const EvnStream *stream = reader->ingest->stream;
-	int			worker = reader->ingest->worker;
-	int			n = 0;
+	int				 worker = reader->ingest->worker;
+	int				 n = 0;
 
 	if (reader->states != NULL)
 	{
@@ -167,7 +170,7 @@ allocate_parts(EvnPartitionReader *reader)
 static void
 claim(EvnPartitionReader *reader, EvnPosition *positions)
 {
-	int			n = reader->batch.nparts;
+	int n = reader->batch.nparts;
 
 	for (int i = 0; i < n; i++)
 		positions[i] = reader->states[i].position;
@@ -179,10 +182,10 @@ claim(EvnPartitionReader *reader, EvnPosition *positions)
 void
 evn_partition_reader_assign(EvnPartitionReader *reader)
 {
-	EvnKafkaError error = {0};
-	EvnPosition *positions;
+	EvnKafkaError	  error = {0};
+	EvnPosition		 *positions;
 	EvnKafkaPosition *starts;
-	int			n;
+	int				  n;
 
 	evn_partition_reader_reset(reader);
 	reader->npartitions = ask_partitions(reader);
@@ -235,17 +238,17 @@ is_anchor(PartState *state, const EvnKafkaMessage *message)
 
 	state->verify = false;
 	if (message->event != EVN_KAFKA_MESSAGE || message->offset != position->anchor_offset)
-		return true;			/* compacted away: nothing to compare */
+		return true; /* compacted away: nothing to compare */
 	return message->timestamp_ms == position->anchor_timestamp &&
-		evn_ingest_hash(message) == position->anchor_hash;
+		   evn_ingest_hash(message) == position->anchor_hash;
 }
 
 /* Add a message to the batch. */
 static void
 keep(EvnPartitionReader *reader, const EvnKafkaMessage *message, int i)
 {
-	EvnBatchPart *part = &reader->batch.parts[i];
-	PartState  *state = &reader->states[i];
+	EvnBatchPart	*part = &reader->batch.parts[i];
+	PartState		*state = &reader->states[i];
 	EvnBatchMessage *entry;
 
 	part->gaps += message->offset - state->expected;
@@ -260,8 +263,8 @@ keep(EvnPartitionReader *reader, const EvnKafkaMessage *message, int i)
 
 typedef enum Taken
 {
-	TAKEN_KEPT,					/* in the batch, released with it */
-	TAKEN_DROPPED,				/* to be released now */
+	TAKEN_KEPT,	   /* in the batch, released with it */
+	TAKEN_DROPPED, /* to be released now */
 	TAKEN_OTHER_TOPIC,
 	TAKEN_EXPIRED
 } Taken;
@@ -269,8 +272,8 @@ typedef enum Taken
 static Taken
 take(EvnPartitionReader *reader, const EvnKafkaMessage *message)
 {
-	int			i = part_index(reader, message->partition);
-	PartState  *state = &reader->states[i];
+	int		   i = part_index(reader, message->partition);
+	PartState *state = &reader->states[i];
 
 	/* other failures are reported with the consumer's errors; the library goes on trying */
 	if (message->event == EVN_KAFKA_FAILURE)
@@ -281,7 +284,7 @@ take(EvnPartitionReader *reader, const EvnKafkaMessage *message)
 		return TAKEN_OTHER_TOPIC;
 	if (message->event == EVN_KAFKA_END)
 	{
-		if (message->offset > state->expected)	/* past control records */
+		if (message->offset > state->expected) /* past control records */
 			state->expected = reader->batch.parts[i].to_offset = message->offset;
 		return TAKEN_DROPPED;
 	}
@@ -298,26 +301,27 @@ raise_taken(EvnPartitionReader *reader, Taken taken, int32 partition)
 
 	if (taken == TAKEN_OTHER_TOPIC)
 		raise_other_topic(reader, partition,
-						  psprintf("offset " INT64_FORMAT " holds another message", state->position.anchor_offset));
-	ereport(ERROR,
-			(errcode(ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION),
-			 errmsg("Kafka topic \"%s\", partition %d: offset " INT64_FORMAT " is not held any more",
-					reader->ingest->stream->topic, partition, state->expected)));
+						  psprintf("offset " INT64_FORMAT " holds another message",
+								   state->position.anchor_offset));
+	ereport(ERROR, (errcode(ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION),
+					errmsg("Kafka topic \"%s\", partition %d: offset " INT64_FORMAT
+						   " is not held any more",
+						   reader->ingest->stream->topic, partition, state->expected)));
 }
 
 int
 evn_partition_reader_fill(EvnPartitionReader *reader)
 {
-	EvnBatch   *batch = &reader->batch;
-	int			first = batch->nmessages;
-	int			room = Min(reader->ingest->stream->batch_messages - batch->nmessages, POLL_MESSAGES);
-	int			n = evn_kafka_consumer_poll(reader->consumer, reader->polled, room);
-	Taken		failure = TAKEN_KEPT;
-	int32		failed_partition = 0;
+	EvnBatch *batch = &reader->batch;
+	int		  first = batch->nmessages;
+	int		  room = Min(reader->ingest->stream->batch_messages - batch->nmessages, POLL_MESSAGES);
+	int		  n = evn_kafka_consumer_poll(reader->consumer, reader->polled, room);
+	Taken	  failure = TAKEN_KEPT;
+	int32	  failed_partition = 0;
 
 	for (int i = 0; i < n; i++)
 	{
-		Taken		taken = take(reader, &reader->polled[i]);
+		Taken taken = take(reader, &reader->polled[i]);
 
 		if (taken == TAKEN_KEPT)
 			continue;
@@ -339,7 +343,7 @@ evn_partition_reader_fill(EvnPartitionReader *reader)
 void
 evn_partition_reader_reset(EvnPartitionReader *reader)
 {
-	EvnBatch   *batch = &reader->batch;
+	EvnBatch *batch = &reader->batch;
 
 	for (int i = 0; i < batch->nmessages; i++)
 		evn_kafka_consumer_release(reader->consumer, &batch->messages[i].kafka, 1);
@@ -358,7 +362,7 @@ evn_partition_reader_reset(EvnPartitionReader *reader)
 void
 evn_partition_reader_commit_hint(EvnPartitionReader *reader)
 {
-	int			n = reader->batch.nparts;
+	int				  n = reader->batch.nparts;
 	EvnKafkaPosition *positions = palloc(sizeof(EvnKafkaPosition) * (n + 1));
 
 	for (int i = 0; i < n; i++)
@@ -373,12 +377,12 @@ evn_partition_reader_commit_hint(EvnPartitionReader *reader)
 int64
 evn_partition_reader_lag(EvnPartitionReader *reader)
 {
-	int64		lag = 0;
+	int64 lag = 0;
 
 	for (int i = 0; i < reader->batch.nparts; i++)
 	{
 		const EvnBatchPart *part = &reader->batch.parts[i];
-		int64		end = evn_kafka_consumer_seen_end(reader->consumer, part->partition);
+		int64				end = evn_kafka_consumer_seen_end(reader->consumer, part->partition);
 
 		if (end < 0)
 			return -1;

@@ -17,8 +17,9 @@
 typedef struct EvnPartitionReader EvnPartitionReader;
 
 /* Both in the current context.  The consumer stays the caller's. */
-extern EvnPartitionReader *evn_partition_reader_create(EvnIngest *ingest, EvnKafkaConsumer *consumer,
-													   const char *start_at);
+extern EvnPartitionReader *evn_partition_reader_create(EvnIngest		*ingest,
+													   EvnKafkaConsumer *consumer,
+													   const char		*start_at);
 
 /*
  * Take over this worker's partitions and start reading at the stored
@@ -34,7 +35,7 @@ extern bool evn_partition_reader_changed(EvnPartitionReader *reader);
 extern EvnBatch *evn_partition_reader_batch(EvnPartitionReader *reader);
 
 /* Take what has arrived; returns the index of the first new message (those after it are new too). */
-extern int	evn_partition_reader_fill(EvnPartitionReader *reader);
+extern int evn_partition_reader_fill(EvnPartitionReader *reader);
 
 /* The batch is stored: release its messages, go on from its end. */
 extern void evn_partition_reader_reset(EvnPartitionReader *reader);
@@ -45,4 +46,4 @@ extern void evn_partition_reader_commit_hint(EvnPartitionReader *reader);
 /* Messages the broker holds beyond the positions; -1 unknown. */
 extern int64 evn_partition_reader_lag(EvnPartitionReader *reader);
 
-#endif							/* EVN_PARTITION_READER_H */
+#endif /* EVN_PARTITION_READER_H */

@@ -20,14 +20,14 @@
 #include "kafka_producer.h"
 #include "shmem.h"
 
-#define SERVE_MS	100		/* how soon an interrupt is noticed */
+#define SERVE_MS 100 /* how soon an interrupt is noticed */
 
 PG_FUNCTION_INFO_V1(evn_produce);
 
 static EvnKafkaProducer *kept = NULL;
-static Oid	kept_server = InvalidOid;
-static Oid	kept_user = InvalidOid;
-static char kept_broker[EVN_ADDRESS_LEN];	/* of the embedded broker, which may have moved */
+static Oid				 kept_server = InvalidOid;
+static Oid				 kept_user = InvalidOid;
+static char kept_broker[EVN_ADDRESS_LEN]; /* of the embedded broker, which may have moved */
 static bool kept_stale = false;
 
 static void
@@ -66,10 +66,10 @@ register_once(void)
 static EvnKafkaProducer *
 get_producer(ForeignServer *server, Oid userid)
 {
-	EvnKafkaError error = {0};
+	EvnKafkaError	error = {0};
 	EvnKafkaOption *options;
-	char		broker[EVN_ADDRESS_LEN] = "";
-	int			noptions;
+	char			broker[EVN_ADDRESS_LEN] = "";
+	int				noptions;
 
 	if (evn_shared != NULL)
 		(void) evn_shmem_broker_address(broker);
@@ -82,9 +82,8 @@ get_producer(ForeignServer *server, Oid userid)
 	kept_stale = false;
 	kept = evn_kafka_producer_open(options, noptions, &error);
 	if (kept == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION),
-				 errmsg("Kafka: %s", error.message)));
+		ereport(ERROR, (errcode(ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION),
+						errmsg("Kafka: %s", error.message)));
 	kept_server = server->serverid;
 	kept_user = userid;
 	strlcpy(kept_broker, broker, sizeof(kept_broker));
@@ -93,21 +92,20 @@ get_producer(ForeignServer *server, Oid userid)
 
 /* Hand one message to the library, waiting for room in its queue. */
 static void
-send_message(EvnKafkaProducer *producer, const char *topic, Datum message, bool isnull, Datum key, bool no_key)
+send_message(EvnKafkaProducer *producer, const char *topic, Datum message, bool isnull, Datum key,
+			 bool no_key)
 {
-	text	   *value = isnull ? NULL : DatumGetTextPP(message);
-	text	   *keytext = no_key ? NULL : DatumGetTextPP(key);
+	text		 *value = isnull ? NULL : DatumGetTextPP(message);
+	text		 *keytext = no_key ? NULL : DatumGetTextPP(key);
 	EvnKafkaError error = {0};
 
-	while (!evn_kafka_producer_send(producer, topic,
-									isnull ? NULL : VARDATA_ANY(value), isnull ? 0 : VARSIZE_ANY_EXHDR(value),
-									no_key ? NULL : VARDATA_ANY(keytext), no_key ? 0 : VARSIZE_ANY_EXHDR(keytext),
-									&error))
+	while (!evn_kafka_producer_send(
+		producer, topic, isnull ? NULL : VARDATA_ANY(value), isnull ? 0 : VARSIZE_ANY_EXHDR(value),
+		no_key ? NULL : VARDATA_ANY(keytext), no_key ? 0 : VARSIZE_ANY_EXHDR(keytext), &error))
 	{
 		if (error.message[0] != '\0')
-			ereport(ERROR,
-					(errcode(ERRCODE_FDW_ERROR),
-					 errmsg("could not publish a message: %s", error.message)));
+			ereport(ERROR, (errcode(ERRCODE_FDW_ERROR),
+							errmsg("could not publish a message: %s", error.message)));
 		(void) evn_kafka_producer_serve(producer, SERVE_MS);
 		CHECK_FOR_INTERRUPTS();
 	}
@@ -116,12 +114,12 @@ send_message(EvnKafkaProducer *producer, const char *topic, Datum message, bool 
 static void
 send_all(EvnKafkaProducer *producer, const char *topic, ArrayType *messages, ArrayType *keys)
 {
-	Datum	   *values;
-	Datum	   *key_values = NULL;
-	bool	   *nulls;
-	bool	   *key_nulls = NULL;
-	int			n;
-	int			nkeys;
+	Datum *values;
+	Datum *key_values = NULL;
+	bool  *nulls;
+	bool  *key_nulls = NULL;
+	int	   n;
+	int	   nkeys;
 
 	deconstruct_array(messages, TEXTOID, -1, false, TYPALIGN_INT, &values, &nulls, &n);
 	if (keys != NULL)
@@ -134,8 +132,8 @@ send_all(EvnKafkaProducer *producer, const char *topic, ArrayType *messages, Arr
 					 errhint("Give a key for each message; null for a message without one.")));
 	}
 	for (int i = 0; i < n; i++)
-		send_message(producer, topic, values[i], nulls[i],
-					 keys == NULL ? (Datum) 0 : key_values[i], keys == NULL || key_nulls[i]);
+		send_message(producer, topic, values[i], nulls[i], keys == NULL ? (Datum) 0 : key_values[i],
+					 keys == NULL || key_nulls[i]);
 	while (evn_kafka_producer_serve(producer, SERVE_MS) > 0)
 		CHECK_FOR_INTERRUPTS();
 }
@@ -143,17 +141,16 @@ send_all(EvnKafkaProducer *producer, const char *topic, ArrayType *messages, Arr
 Datum
 evn_produce(PG_FUNCTION_ARGS)
 {
-	ForeignServer *server;
+	ForeignServer	 *server;
 	EvnKafkaProducer *producer;
-	EvnKafkaError error = {0};
-	int64		delivered;
-	int64		failed;
+	EvnKafkaError	  error = {0};
+	int64			  delivered;
+	int64			  failed;
 
 	for (int i = 0; i < 3; i++)
 		if (PG_ARGISNULL(i))
-			ereport(ERROR,
-					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("server, topic and messages must not be null")));
+			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+							errmsg("server, topic and messages must not be null")));
 	server = evn_fdw_servers_get(NameStr(*PG_GETARG_NAME(0)), GetUserId());
 	producer = get_producer(server, GetUserId());
 	delivered = evn_kafka_producer_delivered(producer);

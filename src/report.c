@@ -29,18 +29,16 @@ PG_FUNCTION_INFO_V1(evn_report_top_cities);
 static int64
 width_us(const Interval *width)
 {
-	int64		us;
+	int64 us;
 
 	if (width->month != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("time buckets of months are not supported"),
-				 errhint("Use days, hours, minutes or seconds.")));
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("time buckets of months are not supported"),
+						errhint("Use days, hours, minutes or seconds.")));
 	us = width->time + width->day * USECS_PER_DAY;
 	if (us <= 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("width of a time bucket must be greater than zero")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("width of a time bucket must be greater than zero")));
 	return us;
 }
 
@@ -55,8 +53,7 @@ evn_report_time_bucket(PG_FUNCTION_ARGS)
 	ts = evn_window_start(width, ts);
 	if (!IS_VALID_TIMESTAMP(ts))
 		ereport(ERROR,
-				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-				 errmsg("timestamp out of range")));
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE), errmsg("timestamp out of range")));
 	PG_RETURN_TIMESTAMPTZ(ts);
 }
 
@@ -65,22 +62,20 @@ require_arguments(FunctionCallInfo fcinfo, int n, const char *const *names)
 {
 	for (int i = 0; i < n; i++)
 		if (PG_ARGISNULL(i))
-			ereport(ERROR,
-					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("argument \"%s\" must not be null", names[i])));
+			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+							errmsg("argument \"%s\" must not be null", names[i])));
 }
 
 /* The stream's <stream>_by_city, quoted and qualified. */
 static char *
 by_city_name(Oid stream)
 {
-	char	   *name = get_rel_name(stream);
-	char	   *by_city;
+	char *name = get_rel_name(stream);
+	char *by_city;
 
 	if (name == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation with OID %u does not exist", stream)));
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+						errmsg("relation with OID %u does not exist", stream)));
 	by_city = psprintf("%s_by_city", name);
 	if (!OidIsValid(get_relname_relid(by_city, get_rel_namespace(stream))))
 		ereport(ERROR,
@@ -94,56 +89,64 @@ by_city_name(Oid stream)
 static const char *
 authors_expression(Oid stream)
 {
-	char	   *by_city = psprintf("%s_by_city", get_rel_name(stream));
-	Oid			relid = get_relname_relid(by_city, get_rel_namespace(stream));
-	AttrNumber	attnum = get_attnum(relid, "authors");
-	char	   *schema;
-	Oid			input;
-	Oid			ioparam;
+	char	  *by_city = psprintf("%s_by_city", get_rel_name(stream));
+	Oid		   relid = get_relname_relid(by_city, get_rel_namespace(stream));
+	AttrNumber attnum = get_attnum(relid, "authors");
+	char	  *schema;
+	Oid		   input;
+	Oid		   ioparam;
 
 	if (attnum == InvalidAttrNumber)
 		return "NULL::pg_catalog.int8";
 	/* the type's functions stand in its own schema */
 	getTypeInputInfo(get_atttype(relid, attnum), &input, &ioparam);
 	schema = get_namespace_name(get_func_namespace(input));
-	return psprintf("pg_catalog.round(%s.hll_cardinality(%s.hll_union_agg(b.authors)))::pg_catalog.int8",
-					quote_identifier(schema), quote_identifier(schema));
+	return psprintf(
+		"pg_catalog.round(%s.hll_cardinality(%s.hll_union_agg(b.authors)))::pg_catalog.int8",
+		quote_identifier(schema), quote_identifier(schema));
 }
 
 /* Each name of the list must be one of the gazetteer's: a typing error must not look like no posts. */
 static void
 require_known(Datum names, const char *what, const char *condition)
 {
-	Oid			types[1] = {TEXTARRAYOID};
+	Oid types[1] = {TEXTARRAYOID};
 
-	if (evn_spi_exec_args(psprintf("SELECT n FROM pg_catalog.unnest($1) n"
-								   " WHERE NOT EXISTS (SELECT FROM evilnet.city c WHERE %s) LIMIT 1", condition),
-						  1, types, &names, NULL, SPI_OK_SELECT) > 0)
+	if (evn_spi_exec_args(
+			psprintf("SELECT n FROM pg_catalog.unnest($1) n"
+					 " WHERE NOT EXISTS (SELECT FROM evilnet.city c WHERE %s) LIMIT 1",
+					 condition),
+			1, types, &names, NULL, SPI_OK_SELECT) > 0)
 	{
-		bool		isnull;
-		Datum		name = evn_spi_value_or_null(0, 1, &isnull);
+		bool  isnull;
+		Datum name = evn_spi_value_or_null(0, 1, &isnull);
 
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("%s \"%s\" is not in the gazetteer", what, isnull ? "NULL" : TextDatumGetCString(name)),
-				 errhint("Look it up in evilnet.city.")));
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+						errmsg("%s \"%s\" is not in the gazetteer", what,
+							   isnull ? "NULL" : TextDatumGetCString(name)),
+						errhint("Look it up in evilnet.city.")));
 	}
 }
 
-#define COUNTRY_CONDITION "pg_catalog.upper(n) = c.country_code OR pg_catalog.lower(n) = pg_catalog.lower(c.country)"
-#define CITY_CONDITION "pg_catalog.lower(n) IN (pg_catalog.lower(c.name), pg_catalog.lower(c.ascii_name))"
+#define COUNTRY_CONDITION \
+	"pg_catalog.upper(n) = c.country_code OR pg_catalog.lower(n) = pg_catalog.lower(c.country)"
+#define CITY_CONDITION \
+	"pg_catalog.lower(n) IN (pg_catalog.lower(c.name), pg_catalog.lower(c.ascii_name))"
 
 /* Narrow a report to the named cities or countries, parameter $number. */
 static void
 append_filter(StringInfo sql, int number, const char *condition)
 {
-	appendStringInfo(sql, " AND b.city_id IN (SELECT c.city_id FROM evilnet.city c, pg_catalog.unnest($%d) n WHERE %s)",
-					 number, condition);
+	appendStringInfo(
+		sql,
+		" AND b.city_id IN (SELECT c.city_id FROM evilnet.city c, pg_catalog.unnest($%d) n WHERE %s)",
+		number, condition);
 }
 
 /* Run the report and hand its rows to the caller. */
 static void
-return_rows(FunctionCallInfo fcinfo, const char *sql, int nargs, Oid *types, Datum *values, const char *nulls)
+return_rows(FunctionCallInfo fcinfo, const char *sql, int nargs, Oid *types, Datum *values,
+			const char *nulls)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 
@@ -157,19 +160,18 @@ Datum
 evn_report_city_counts(PG_FUNCTION_ARGS)
 {
 	static const char *const names[] = {"stream", "width", "since", "until"};
-	Oid			types[5] = {INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTARRAYOID, TEXTARRAYOID};
-	Datum		values[5];
-	char		nulls[5] = {' ', ' ', ' ', ' ', ' '};
-	char	   *by_city;
+	Oid	  types[5] = {INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTARRAYOID, TEXTARRAYOID};
+	Datum values[5];
+	char  nulls[5] = {' ', ' ', ' ', ' ', ' '};
+	char *by_city;
 	StringInfoData sql;
-	EvnSpi		spi;
+	EvnSpi		   spi;
 
 	require_arguments(fcinfo, 4, names);
 	if (width_us(PG_GETARG_INTERVAL_P(1)) % USECS_PER_MINUTE != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("width of a report must be whole minutes"),
-				 errhint("Counts are kept by the minute.")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("width of a report must be whole minutes"),
+						errhint("Counts are kept by the minute.")));
 	by_city = by_city_name(PG_GETARG_OID(0));
 	for (int i = 0; i < 5; i++)
 	{
@@ -179,15 +181,17 @@ evn_report_city_counts(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	evn_spi_begin(&spi, InvalidOid);
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT w.window_start, w.city_id, c.name, c.country_code, c.country,"
-					 " w.tweets, w.retweets, w.authors FROM ("
-					 "SELECT evilnet.time_bucket($1, b.bucket) AS window_start, b.city_id,"
-					 " pg_catalog.sum(b.tweets)::pg_catalog.int8 AS tweets,"
-					 " pg_catalog.sum(b.retweets)::pg_catalog.int8 AS retweets, %s AS authors FROM %s b"
-					 /* whole windows: those that start in the span */
-					 " WHERE b.bucket >= evilnet.time_bucket($1, $2 - interval '1 microsecond') + $1"
-					 " AND b.bucket < evilnet.time_bucket($1, $3 - interval '1 microsecond') + $1",
-					 authors_expression(PG_GETARG_OID(0)), by_city);
+	appendStringInfo(
+		&sql,
+		"SELECT w.window_start, w.city_id, c.name, c.country_code, c.country,"
+		" w.tweets, w.retweets, w.authors FROM ("
+		"SELECT evilnet.time_bucket($1, b.bucket) AS window_start, b.city_id,"
+		" pg_catalog.sum(b.tweets)::pg_catalog.int8 AS tweets,"
+		" pg_catalog.sum(b.retweets)::pg_catalog.int8 AS retweets, %s AS authors FROM %s b"
+		/* whole windows: those that start in the span */
+		" WHERE b.bucket >= evilnet.time_bucket($1, $2 - interval '1 microsecond') + $1"
+		" AND b.bucket < evilnet.time_bucket($1, $3 - interval '1 microsecond') + $1",
+		authors_expression(PG_GETARG_OID(0)), by_city);
 	if (!PG_ARGISNULL(4))
 	{
 		require_known(values[3], "city", CITY_CONDITION);
@@ -199,7 +203,7 @@ evn_report_city_counts(PG_FUNCTION_ARGS)
 		append_filter(&sql, 5, COUNTRY_CONDITION);
 	}
 	appendStringInfoString(&sql, " GROUP BY 1, 2) w JOIN evilnet.city c ON c.city_id = w.city_id"
-						   " ORDER BY 1, w.tweets DESC, 2");
+								 " ORDER BY 1, w.tweets DESC, 2");
 	return_rows(fcinfo, sql.data, 5, types, values, nulls);
 	evn_spi_end(&spi);
 	return (Datum) 0;
@@ -209,11 +213,11 @@ evn_report_city_counts(PG_FUNCTION_ARGS)
 static const char *
 metric_column(const char *metric)
 {
-	if (strcmp(metric, "tweets") == 0 || strcmp(metric, "retweets") == 0 || strcmp(metric, "authors") == 0)
+	if (strcmp(metric, "tweets") == 0 || strcmp(metric, "retweets") == 0 ||
+		strcmp(metric, "authors") == 0)
 		return metric;
 	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("unknown metric \"%s\"", metric),
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown metric \"%s\"", metric),
 			 errhint("Use tweets, retweets or authors.")));
 }
 
@@ -221,24 +225,23 @@ Datum
 evn_report_top_cities(PG_FUNCTION_ARGS)
 {
 	static const char *const names[] = {"stream", "since", "until", "metric", "n", "best_first"};
-	Oid			types[4] = {TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, TEXTARRAYOID};
-	Datum		values[4];
-	char		nulls[4] = {' ', ' ', ' ', ' '};
-	const char *metric;
-	const char *authors;
-	char	   *by_city;
-	StringInfoData sql;
-	EvnSpi		spi;
+	Oid						 types[4] = {TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, TEXTARRAYOID};
+	Datum					 values[4];
+	char					 nulls[4] = {' ', ' ', ' ', ' '};
+	const char				*metric;
+	const char				*authors;
+	char					*by_city;
+	StringInfoData			 sql;
+	EvnSpi					 spi;
 
 	require_arguments(fcinfo, 6, names);
 	by_city = by_city_name(PG_GETARG_OID(0));
 	authors = authors_expression(PG_GETARG_OID(0));
 	metric = metric_column(text_to_cstring(PG_GETARG_TEXT_PP(3)));
 	if (strcmp(metric, "authors") == 0 && strncmp(authors, "NULL", 4) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("distinct authors are not counted for this stream"),
-				 errhint("Create extension hll before the stream.")));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("distinct authors are not counted for this stream"),
+						errhint("Create extension hll before the stream.")));
 	values[0] = PG_GETARG_DATUM(1);
 	values[1] = PG_GETARG_DATUM(2);
 	values[2] = PG_GETARG_DATUM(4);
@@ -247,19 +250,21 @@ evn_report_top_cities(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	evn_spi_begin(&spi, InvalidOid);
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT pg_catalog.rank() OVER (ORDER BY w.%s %s), w.city_id, c.name, c.country_code,"
-					 " c.country, w.tweets, w.retweets, w.authors FROM ("
-					 "SELECT b.city_id, pg_catalog.sum(b.tweets)::pg_catalog.int8 AS tweets,"
-					 " pg_catalog.sum(b.retweets)::pg_catalog.int8 AS retweets, %s AS authors FROM %s b"
-					 " WHERE b.bucket >= $1 AND b.bucket < $2 AND b.city_id <> 0",
-					 metric, PG_GETARG_BOOL(5) ? "DESC" : "ASC", authors, by_city);
+	appendStringInfo(
+		&sql,
+		"SELECT pg_catalog.rank() OVER (ORDER BY w.%s %s), w.city_id, c.name, c.country_code,"
+		" c.country, w.tweets, w.retweets, w.authors FROM ("
+		"SELECT b.city_id, pg_catalog.sum(b.tweets)::pg_catalog.int8 AS tweets,"
+		" pg_catalog.sum(b.retweets)::pg_catalog.int8 AS retweets, %s AS authors FROM %s b"
+		" WHERE b.bucket >= $1 AND b.bucket < $2 AND b.city_id <> 0",
+		metric, PG_GETARG_BOOL(5) ? "DESC" : "ASC", authors, by_city);
 	if (!PG_ARGISNULL(6))
 	{
 		require_known(values[3], "country", COUNTRY_CONDITION);
 		append_filter(&sql, 4, COUNTRY_CONDITION);
 	}
 	appendStringInfoString(&sql, " GROUP BY 1) w JOIN evilnet.city c ON c.city_id = w.city_id"
-						   " ORDER BY 1, w.tweets DESC, 3, 2 LIMIT $3");
+								 " ORDER BY 1, w.tweets DESC, 3, 2 LIMIT $3");
 	return_rows(fcinfo, sql.data, 4, types, values, nulls);
 	evn_spi_end(&spi);
 	return (Datum) 0;

@@ -31,13 +31,13 @@
 #include "row_store.h"
 #include "spi.h"
 
-#define INSERT_SLOTS	1000	/* rows per table_multi_insert */
-#define BATCH_KBYTES	(64 * 1024) /* the rows for the aggregates stay in memory */
+#define INSERT_SLOTS 1000		 /* rows per table_multi_insert */
+#define BATCH_KBYTES (64 * 1024) /* the rows for the aggregates stay in memory */
 
 /* a message by its id: sorting these does not touch the messages */
 typedef struct MessageById
 {
-	int64		id;
+	int64			 id;
 	EvnBatchMessage *message;
 } MessageById;
 
@@ -45,17 +45,17 @@ typedef struct MessageById
 typedef struct RowStore
 {
 	const EvnStream *stream;
-	MessageById *posts;			/* still to be stored, ascending by id */
-	int			nposts;
-	MessageById *notices;		/* delete notices, ascending by id */
-	int			nnotices;
-	int64	   *deletes;		/* their ids, ascending, each once */
-	int			ndeletes;
+	MessageById		*posts; /* still to be stored, ascending by id */
+	int				 nposts;
+	MessageById		*notices; /* delete notices, ascending by id */
+	int				 nnotices;
+	int64			*deletes; /* their ids, ascending, each once */
+	int				 ndeletes;
 	EvnBatchMessage *messages;
-	int			nmessages;
-	Bitmapset  *wanted;			/* columns of the stream's table that aggregates read */
-	TupleDesc	tupdesc;		/* of the stream's table */
-	Tuplestorestate *added;		/* rows for the aggregates */
+	int				 nmessages;
+	Bitmapset		*wanted;  /* columns of the stream's table that aggregates read */
+	TupleDesc		 tupdesc; /* of the stream's table */
+	Tuplestorestate *added;	  /* rows for the aggregates */
 	Tuplestorestate *removed;
 } RowStore;
 
@@ -67,14 +67,16 @@ compare_by_id(const void *a, const void *b)
 
 	if (x->id != y->id)
 		return x->id < y->id ? -1 : 1;
-	return x->message < y->message ? -1 : x->message > y->message;	/* the first to come is the one stored */
+	return x->message < y->message
+			   ? -1
+			   : x->message > y->message; /* the first to come is the one stored */
 }
 
 static int
 compare_id_to_notice(const void *a, const void *b)
 {
-	int64		id = *(const int64 *) a;
-	int64		other = ((const MessageById *) b)->id;
+	int64 id = *(const int64 *) a;
+	int64 other = ((const MessageById *) b)->id;
 
 	return (id > other) - (id < other);
 }
@@ -107,7 +109,7 @@ collect(RowStore *store)
 static int64 *
 post_ids(const RowStore *store)
 {
-	int64	   *ids = palloc(sizeof(int64) * Max(store->nposts, 1));
+	int64 *ids = palloc(sizeof(int64) * Max(store->nposts, 1));
 
 	for (int i = 0; i < store->nposts; i++)
 		ids[i] = store->posts[i].id;
@@ -118,7 +120,7 @@ post_ids(const RowStore *store)
 static void
 drop_posts(RowStore *store, const bool *marked, EvnOutcome outcome)
 {
-	int			n = 0;
+	int n = 0;
 
 	for (int i = 0; i < store->nposts; i++)
 	{
@@ -133,7 +135,7 @@ drop_posts(RowStore *store, const bool *marked, EvnOutcome outcome)
 static void
 drop_repeated(RowStore *store)
 {
-	bool	   *marked = palloc0(store->nposts + 1);
+	bool *marked = palloc0(store->nposts + 1);
 
 	for (int i = 1; i < store->nposts; i++)
 		marked[i] = store->posts[i].id == store->posts[i - 1].id;
@@ -143,8 +145,8 @@ drop_repeated(RowStore *store)
 static void
 drop_stored(RowStore *store)
 {
-	bool	   *found = palloc0(store->nposts + 1);
-	Relation	rel = table_open(store->stream->relid, AccessShareLock);
+	bool	*found = palloc0(store->nposts + 1);
+	Relation rel = table_open(store->stream->relid, AccessShareLock);
 
 	evn_id_probe_partitions(rel, GetActiveSnapshot(), "id", post_ids(store), store->nposts, found);
 	table_close(rel, NoLock);
@@ -155,8 +157,8 @@ drop_stored(RowStore *store)
 static void
 drop_deleted(RowStore *store)
 {
-	bool	   *found = palloc0(store->nposts + 1);
-	Relation	rel = table_open(store->stream->deletes, AccessShareLock);
+	bool	*found = palloc0(store->nposts + 1);
+	Relation rel = table_open(store->stream->deletes, AccessShareLock);
 
 	evn_id_probe_table(rel, GetActiveSnapshot(), "id", post_ids(store), store->nposts, found);
 	table_close(rel, NoLock);
@@ -166,25 +168,26 @@ drop_deleted(RowStore *store)
 static Datum
 id_array(const int64 *ids, int nids)
 {
-	Datum	   *values = palloc(sizeof(Datum) * Max(nids, 1));
+	Datum *values = palloc(sizeof(Datum) * Max(nids, 1));
 
 	for (int i = 0; i < nids; i++)
 		values[i] = Int64GetDatum(ids[i]);
-	return PointerGetDatum(construct_array(values, nids, INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
-										   TYPALIGN_DOUBLE));
+	return PointerGetDatum(
+		construct_array(values, nids, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
 static void
 remember_deletes(RowStore *store)
 {
-	Oid			types[1] = {INT8ARRAYOID};
-	Datum		values[1] = {id_array(store->deletes, store->ndeletes)};
-	EvnSpi		spi;
+	Oid	   types[1] = {INT8ARRAYOID};
+	Datum  values[1] = {id_array(store->deletes, store->ndeletes)};
+	EvnSpi spi;
 
 	evn_spi_begin(&spi, InvalidOid);
-	evn_spi_exec_args(psprintf("INSERT INTO %s (id) SELECT pg_catalog.unnest($1) ON CONFLICT (id) DO NOTHING",
-							   evn_spi_qualified_name(store->stream->deletes)),
-					  1, types, values, NULL, SPI_OK_INSERT);
+	evn_spi_exec_args(
+		psprintf("INSERT INTO %s (id) SELECT pg_catalog.unnest($1) ON CONFLICT (id) DO NOTHING",
+				 evn_spi_qualified_name(store->stream->deletes)),
+		1, types, values, NULL, SPI_OK_INSERT);
 	evn_spi_end(&spi);
 }
 
@@ -192,9 +195,9 @@ remember_deletes(RowStore *store)
 static int
 stored_deletes(RowStore *store, int64 *ids)
 {
-	bool	   *found = palloc0(store->ndeletes);
-	Relation	rel;
-	int			n = 0;
+	bool	*found = palloc0(store->ndeletes);
+	Relation rel;
+	int		 n = 0;
 
 	if (!store->stream->dedup)
 	{
@@ -214,8 +217,8 @@ stored_deletes(RowStore *store, int64 *ids)
 static void
 count_deleted(RowStore *store, int64 id)
 {
-	MessageById *notice = bsearch(&id, store->notices, store->nnotices, sizeof(MessageById),
-								  compare_id_to_notice);
+	MessageById *notice =
+		bsearch(&id, store->notices, store->nnotices, sizeof(MessageById), compare_id_to_notice);
 
 	notice->message->rows_deleted++;
 }
@@ -224,9 +227,9 @@ count_deleted(RowStore *store, int64 id)
 static void
 keep_removed(RowStore *store, uint64 row)
 {
-	Datum	   *values = palloc0(sizeof(Datum) * store->tupdesc->natts);
-	bool	   *nulls = palloc(sizeof(bool) * store->tupdesc->natts);
-	int			column = 1;
+	Datum *values = palloc0(sizeof(Datum) * store->tupdesc->natts);
+	bool  *nulls = palloc(sizeof(bool) * store->tupdesc->natts);
+	int	   column = 1;
 
 	for (int i = 0; i < store->tupdesc->natts; i++)
 	{
@@ -242,13 +245,13 @@ keep_removed(RowStore *store, uint64 row)
 static void
 delete_rows(RowStore *store)
 {
-	Oid			types[1] = {INT8ARRAYOID};
-	Datum		values[1];
-	int64	   *ids = palloc(sizeof(int64) * store->ndeletes);
-	int			nids = stored_deletes(store, ids);
-	AttrNumber	attnums[EVN_NCOLUMNS];
-	Relation	rel;
-	EvnSpi		spi;
+	Oid		   types[1] = {INT8ARRAYOID};
+	Datum	   values[1];
+	int64	  *ids = palloc(sizeof(int64) * store->ndeletes);
+	int		   nids = stored_deletes(store, ids);
+	AttrNumber attnums[EVN_NCOLUMNS];
+	Relation   rel;
+	EvnSpi	   spi;
 
 	if (nids == 0)
 		return;
@@ -257,11 +260,12 @@ delete_rows(RowStore *store)
 	table_close(rel, NoLock);
 	values[0] = id_array(ids, nids);
 	evn_spi_begin(&spi, InvalidOid);
-	evn_spi_exec_args(psprintf("DELETE FROM %s WHERE id = ANY ($1) RETURNING *", store->stream->name),
-					  1, types, values, NULL, SPI_OK_DELETE_RETURNING);
+	evn_spi_exec_args(
+		psprintf("DELETE FROM %s WHERE id = ANY ($1) RETURNING *", store->stream->name), 1, types,
+		values, NULL, SPI_OK_DELETE_RETURNING);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		int			fnumber = SPI_fnumber(SPI_tuptable->tupdesc, "id");
+		int fnumber = SPI_fnumber(SPI_tuptable->tupdesc, "id");
 
 		count_deleted(store, DatumGetInt64(evn_spi_value(i, fnumber)));
 		keep_removed(store, i);
@@ -278,11 +282,12 @@ text_datum(EvnText text)
 static Datum
 hashtags_datum(const EvnTweet *tweet)
 {
-	Datum	   *values = palloc(sizeof(Datum) * Max(tweet->nhashtags, 1));
+	Datum *values = palloc(sizeof(Datum) * Max(tweet->nhashtags, 1));
 
 	for (int i = 0; i < tweet->nhashtags; i++)
 		values[i] = text_datum(tweet->hashtags[i]);
-	return PointerGetDatum(construct_array(values, tweet->nhashtags, TEXTOID, -1, false, TYPALIGN_INT));
+	return PointerGetDatum(
+		construct_array(values, tweet->nhashtags, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
 /* Constants of a row: made once per process, never freed. */
@@ -290,7 +295,7 @@ static Datum
 constant_text(const char *string)
 {
 	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
-	Datum		datum = CStringGetTextDatum(string);
+	Datum		  datum = CStringGetTextDatum(string);
 
 	MemoryContextSwitchTo(old);
 	return datum;
@@ -342,7 +347,7 @@ static bool
 column_value(const EvnBatchMessage *message, EvnStreamColumn column, Datum *value)
 {
 	const EvnTweet *tweet = &message->tweet;
-	EvnText		raw = {message->kafka.payload, message->kafka.len};
+	EvnText			raw = {message->kafka.payload, message->kafka.len};
 
 	switch (column)
 	{
@@ -399,12 +404,13 @@ fill_slot(TupleTableSlot *slot, const EvnBatchMessage *message,
 	memset(slot->tts_isnull, true, slot->tts_tupleDescriptor->natts);
 	for (int column = 0; column < EVN_NCOLUMNS; column++)
 	{
-		int			attnum = attnums[column];
+		int attnum = attnums[column];
 
 		if (attnum == InvalidAttrNumber ||
 			(wanted != NULL && !bms_is_member(attnum - FirstLowInvalidHeapAttributeNumber, wanted)))
 			continue;
-		slot->tts_isnull[attnum - 1] = !column_value(message, column, &slot->tts_values[attnum - 1]);
+		slot->tts_isnull[attnum - 1] =
+			!column_value(message, column, &slot->tts_values[attnum - 1]);
 	}
 	ExecStoreVirtualTuple(slot);
 }
@@ -422,18 +428,18 @@ check_supported(Relation leaf)
 				 errmsg("stream table \"%s\" has an insert trigger", RelationGetRelationName(leaf)),
 				 errhint("Drop the trigger; rows are stored in bulk, without triggers.")));
 	if (constraints != NULL && constraints->has_generated_stored)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("stream table \"%s\" has a generated column", RelationGetRelationName(leaf)),
-				 errhint("Drop the column and compute it in a view.")));
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("stream table \"%s\" has a generated column",
+							   RelationGetRelationName(leaf)),
+						errhint("Drop the column and compute it in a view.")));
 }
 
 /* Write n filled slots and their index entries. */
 static void
-write_slots(ResultRelInfo *result, EState *estate, TupleTableSlot **slots, int n,
-			CommandId cid, BulkInsertState bistate)
+write_slots(ResultRelInfo *result, EState *estate, TupleTableSlot **slots, int n, CommandId cid,
+			BulkInsertState bistate)
 {
-	Relation	leaf = result->ri_RelationDesc;
+	Relation leaf = result->ri_RelationDesc;
 
 	if (RelationGetDescr(leaf)->constr != NULL)
 		for (int i = 0; i < n; i++)
@@ -452,14 +458,14 @@ write_slots(ResultRelInfo *result, EState *estate, TupleTableSlot **slots, int n
 static void
 insert_into(Oid leaf_id, EvnBatchMessage **posts, int nposts)
 {
-	Relation	leaf = table_open(leaf_id, RowExclusiveLock);
-	EState	   *estate = CreateExecutorState();
-	ResultRelInfo *result = makeNode(ResultRelInfo);
-	BulkInsertState bistate = GetBulkInsertState();
-	CommandId	cid = GetCurrentCommandId(true);
-	int			nslots = Min(nposts, INSERT_SLOTS);
+	Relation		 leaf = table_open(leaf_id, RowExclusiveLock);
+	EState			*estate = CreateExecutorState();
+	ResultRelInfo	*result = makeNode(ResultRelInfo);
+	BulkInsertState	 bistate = GetBulkInsertState();
+	CommandId		 cid = GetCurrentCommandId(true);
+	int				 nslots = Min(nposts, INSERT_SLOTS);
 	TupleTableSlot **slots = palloc(sizeof(TupleTableSlot *) * nslots);
-	AttrNumber	attnums[EVN_NCOLUMNS];
+	AttrNumber		 attnums[EVN_NCOLUMNS];
 
 	check_supported(leaf);
 	evn_stream_columns(leaf, attnums);
@@ -469,7 +475,7 @@ insert_into(Oid leaf_id, EvnBatchMessage **posts, int nposts)
 		slots[i] = table_slot_create(leaf, NULL);
 	for (int done = 0; done < nposts; done += nslots)
 	{
-		int			n = Min(nslots, nposts - done);
+		int n = Min(nslots, nposts - done);
 
 		for (int i = 0; i < n; i++)
 			fill_slot(slots[i], posts[done + i], attnums, NULL);
@@ -495,12 +501,12 @@ evn_row_store_make_partition(const EvnStream *stream, TimestampTz ts)
 static void
 make_partitions(RowStore *store)
 {
-	int64		last = PG_INT64_MAX;
+	int64 last = PG_INT64_MAX;
 
 	for (int i = 0; i < store->nposts; i++)
 	{
-		int64		ts = store->posts[i].message->tweet.created_at;
-		int64		start = evn_stream_partition_start(ts, store->stream->partition_us);
+		int64 ts = store->posts[i].message->tweet.created_at;
+		int64 start = evn_stream_partition_start(ts, store->stream->partition_us);
 
 		if (start == last)
 			continue;
@@ -513,19 +519,19 @@ make_partitions(RowStore *store)
 static void
 insert_rows(RowStore *store)
 {
-	Relation	rel;
-	Oid		   *leaves = palloc(sizeof(Oid) * Max(store->nposts, 1));
+	Relation		  rel;
+	Oid				 *leaves = palloc(sizeof(Oid) * Max(store->nposts, 1));
 	EvnBatchMessage **run = palloc(sizeof(EvnBatchMessage *) * Max(store->nposts, 1));
-	List	   *targets = NIL;
-	ListCell   *cell;
-	int64		last = PG_INT64_MAX;
+	List			 *targets = NIL;
+	ListCell		 *cell;
+	int64			  last = PG_INT64_MAX;
 
 	make_partitions(store);
 	rel = table_open(store->stream->relid, RowExclusiveLock);
 	for (int i = 0; i < store->nposts; i++)
 	{
-		int64		ts = store->posts[i].message->tweet.created_at;
-		int64		start = evn_stream_partition_start(ts, store->stream->partition_us);
+		int64 ts = store->posts[i].message->tweet.created_at;
+		int64 start = evn_stream_partition_start(ts, store->stream->partition_us);
 
 		leaves[i] = start == last ? leaves[i - 1] : evn_stream_find_partition(rel, ts);
 		if (start != last)
@@ -534,7 +540,7 @@ insert_rows(RowStore *store)
 	}
 	foreach(cell, targets)
 	{
-		int			n = 0;
+		int n = 0;
 
 		for (int i = 0; i < store->nposts; i++)
 			if (leaves[i] == lfirst_oid(cell))
@@ -550,8 +556,8 @@ static void
 keep_added(RowStore *store)
 {
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(store->tupdesc, &TTSOpsVirtual);
-	AttrNumber	attnums[EVN_NCOLUMNS];
-	Relation	rel = table_open(store->stream->relid, AccessShareLock);
+	AttrNumber		attnums[EVN_NCOLUMNS];
+	Relation		rel = table_open(store->stream->relid, AccessShareLock);
 
 	evn_stream_columns(rel, attnums);
 	table_close(rel, NoLock);
@@ -564,10 +570,10 @@ keep_added(RowStore *store)
 }
 
 static void
-init_store(RowStore *store, const EvnStream *stream, List *aggregates,
-		   EvnBatchMessage *messages, int nmessages)
+init_store(RowStore *store, const EvnStream *stream, List *aggregates, EvnBatchMessage *messages,
+		   int nmessages)
 {
-	Relation	rel = table_open(stream->relid, RowExclusiveLock);
+	Relation rel = table_open(stream->relid, RowExclusiveLock);
 
 	memset(store, 0, sizeof(RowStore));
 	store->stream = stream;
@@ -602,14 +608,13 @@ store_rows(RowStore *store, List *aggregates, int slot)
 }
 
 void
-evn_row_store_apply(const EvnStream *stream, List *aggregates, int slot,
-					EvnBatchMessage *messages, int nmessages,
-					int64 *insert_us, int64 *merge_us)
+evn_row_store_apply(const EvnStream *stream, List *aggregates, int slot, EvnBatchMessage *messages,
+					int nmessages, int64 *insert_us, int64 *merge_us)
 {
-	RowStore	store;
-	instr_time	start;
-	instr_time	stored;
-	instr_time	end;
+	RowStore   store;
+	instr_time start;
+	instr_time stored;
+	instr_time end;
 
 	INSTR_TIME_SET_CURRENT(start);
 	init_store(&store, stream, aggregates, messages, nmessages);

@@ -18,10 +18,10 @@
  * microseconds taken by the table and by the aggregates added.
  */
 extern void evn_row_store_apply(const EvnStream *stream, List *aggregates, int slot,
-								EvnBatchMessage *messages, int nmessages,
-								int64 *insert_us, int64 *merge_us);
+								EvnBatchMessage *messages, int nmessages, int64 *insert_us,
+								int64 *merge_us);
 
 /* Make the partition of the stream's table that holds ts, if it is not there. */
 extern void evn_row_store_make_partition(const EvnStream *stream, TimestampTz ts);
 
-#endif							/* EVN_ROW_STORE_H */
+#endif /* EVN_ROW_STORE_H */

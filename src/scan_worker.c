@@ -24,16 +24,16 @@
 
 typedef struct WantedWorker
 {
-	Oid			stream;
-	int32		number;
-	int32		workers;
-	int64		generation;
+	Oid	  stream;
+	int32 number;
+	int32 workers;
+	int64 generation;
 } WantedWorker;
 
 static void
 scan_exit(int code, Datum arg)
 {
-	int			launcher_pid;
+	int launcher_pid;
 
 	LWLockAcquire(evn_shared->lock, LW_EXCLUSIVE);
 	if (evn_shared->scan_pid == MyProcPid)
@@ -51,7 +51,7 @@ static bool
 scan_enter(Oid dbid)
 {
 	EvnDatabaseNote *note;
-	bool		allowed;
+	bool			 allowed;
 
 	before_shmem_exit(scan_exit, (Datum) 0);
 	LWLockAcquire(evn_shared->lock, LW_EXCLUSIVE);
@@ -74,7 +74,8 @@ scan_enter(Oid dbid)
 	" (SELECT pg_catalog.string_agg(m.xmin::pg_catalog.text, ',') FROM pg_catalog.pg_user_mapping m" \
 	"  JOIN pg_catalog.pg_foreign_server f ON f.oid = m.umserver WHERE f.srvname = s.server)," \
 	" (SELECT evilnet.embedded_broker_address() FROM pg_catalog.pg_foreign_server f" \
-	"  WHERE f.srvname = s.server AND 'bootstrap.servers=" EVN_KAFKA_EMBEDDED "' = ANY (f.srvoptions))), 0)"
+	"  WHERE f.srvname = s.server AND 'bootstrap.servers=" EVN_KAFKA_EMBEDDED \
+	"' = ANY (f.srvoptions))), 0)"
 
 static WantedWorker *
 read_wanted(MemoryContext context, int *nwanted)
@@ -112,7 +113,8 @@ find_slot(Oid dbid, const WantedWorker *w)
 	{
 		EvnWorkerSlot *slot = &evn_shared->slots[i];
 
-		if (slot->in_use && slot->dbid == dbid && slot->stream == w->stream && slot->number == w->number)
+		if (slot->in_use && slot->dbid == dbid && slot->stream == w->stream &&
+			slot->number == w->number)
 			return slot;
 		if (unused == NULL && !slot->in_use && slot->pid == 0)
 			unused = slot;
@@ -141,7 +143,7 @@ is_wanted(const EvnWorkerSlot *slot, const WantedWorker *wanted, int nwanted)
 static int
 write_slots(Oid dbid, const WantedWorker *wanted, int nwanted)
 {
-	int			missing = 0;
+	int missing = 0;
 
 	LWLockAcquire(evn_shared->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < evn_shared->nslots; i++)
@@ -177,10 +179,10 @@ write_slots(Oid dbid, const WantedWorker *wanted, int nwanted)
 void
 evn_scan_worker_main(Datum arg)
 {
-	Oid			dbid = DatumGetObjectId(arg);
+	Oid			  dbid = DatumGetObjectId(arg);
 	WantedWorker *wanted;
-	int			nwanted;
-	int			missing;
+	int			  nwanted;
+	int			  missing;
 
 	if (!scan_enter(dbid))
 		proc_exit(0);
@@ -192,10 +194,9 @@ evn_scan_worker_main(Datum arg)
 	CommitTransactionCommand();
 	missing = write_slots(dbid, wanted, nwanted);
 	if (missing > 0)
-		ereport(WARNING,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("no evilnet worker slot for %d stream workers of database \"%s\"",
-						missing, get_database_name(dbid)),
-				 errhint("Increase evilnet.max_workers and restart the server.")));
+		ereport(WARNING, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+						  errmsg("no evilnet worker slot for %d stream workers of database \"%s\"",
+								 missing, get_database_name(dbid)),
+						  errhint("Increase evilnet.max_workers and restart the server.")));
 	proc_exit(0);
 }

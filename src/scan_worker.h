@@ -7,4 +7,4 @@
 
 extern PGDLLEXPORT void evn_scan_worker_main(Datum arg);
 
-#endif							/* EVN_SCAN_WORKER_H */
+#endif /* EVN_SCAN_WORKER_H */

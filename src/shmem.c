@@ -15,7 +15,7 @@
 #include "guc.h"
 #include "shmem.h"
 
-EvnShared  *evn_shared = NULL;
+EvnShared *evn_shared = NULL;
 
 static shmem_request_hook_type prev_shmem_request_hook = NULL;
 static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
@@ -23,8 +23,7 @@ static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
 static Size
 shared_size(void)
 {
-	return add_size(offsetof(EvnShared, slots),
-					mul_size(evn_max_workers, sizeof(EvnWorkerSlot)));
+	return add_size(offsetof(EvnShared, slots), mul_size(evn_max_workers, sizeof(EvnWorkerSlot)));
 }
 
 static void
@@ -39,7 +38,7 @@ request_shmem(void)
 static void
 startup_shmem(void)
 {
-	bool		found;
+	bool found;
 
 	if (prev_shmem_startup_hook)
 		prev_shmem_startup_hook();
@@ -98,7 +97,7 @@ evn_shmem_note(Oid dbid, bool create)
 void
 evn_shmem_wake(int pid)
 {
-	PGPROC	   *proc = pid == 0 ? NULL : BackendPidGetProc(pid);
+	PGPROC *proc = pid == 0 ? NULL : BackendPidGetProc(pid);
 
 	if (proc != NULL)
 		SetLatch(&proc->procLatch);
@@ -108,7 +107,7 @@ void
 evn_shmem_mark_dirty(Oid dbid)
 {
 	EvnDatabaseNote *note;
-	int			launcher_pid;
+	int				 launcher_pid;
 
 	LWLockAcquire(evn_shared->lock, LW_EXCLUSIVE);
 	note = evn_shmem_note(dbid, true);

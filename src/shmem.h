@@ -9,18 +9,18 @@
 #include "datatype/timestamp.h"
 #include "storage/lwlock.h"
 
-#define EVN_ERROR_LEN		256
-#define EVN_ADDRESS_LEN		64
+#define EVN_ERROR_LEN	256
+#define EVN_ADDRESS_LEN 64
 
 /* states of a worker slot, in the order a worker lives through them */
 typedef enum EvnWorkerState
 {
-	EVN_WORKER_STOPPED,			/* wanted, not running: to be started when due */
-	EVN_WORKER_STARTING,		/* registered, has not reported yet */
-	EVN_WORKER_CONNECTING,		/* opening the broker connection, reading positions */
-	EVN_WORKER_RUNNING,			/* consuming */
-	EVN_WORKER_IDLE,			/* consuming, at the end of its partitions */
-	EVN_WORKER_BACKOFF			/* alive, waiting to retry after an error */
+	EVN_WORKER_STOPPED,	   /* wanted, not running: to be started when due */
+	EVN_WORKER_STARTING,   /* registered, has not reported yet */
+	EVN_WORKER_CONNECTING, /* opening the broker connection, reading positions */
+	EVN_WORKER_RUNNING,	   /* consuming */
+	EVN_WORKER_IDLE,	   /* consuming, at the end of its partitions */
+	EVN_WORKER_BACKOFF	   /* alive, waiting to retry after an error */
 } EvnWorkerState;
 
 /* stages of a batch, timed by the worker */
@@ -29,30 +29,30 @@ typedef enum EvnStage
 	EVN_STAGE_FETCH,
 	EVN_STAGE_DECODE,
 	EVN_STAGE_RESOLVE,
-	EVN_STAGE_INSERT,			/* dedup probe, rows, indexes, deletes */
-	EVN_STAGE_MERGE,			/* continuous aggregates */
-	EVN_STAGE_COMMIT,			/* offsets, journal, commit */
+	EVN_STAGE_INSERT, /* dedup probe, rows, indexes, deletes */
+	EVN_STAGE_MERGE,  /* continuous aggregates */
+	EVN_STAGE_COMMIT, /* offsets, journal, commit */
 	EVN_NSTAGES
 } EvnStage;
 
 typedef struct EvnWorkerSlot
 {
-	bool		in_use;
-	Oid			dbid;
-	Oid			stream;			/* the stream's table */
-	int32		number;			/* this worker's number within the stream, 0 .. workers - 1 */
-	int32		workers;
-	int64		generation;		/* catalog generation the launcher wants */
-	int64		running_generation; /* the one the process was started with */
+	bool		   in_use;
+	Oid			   dbid;
+	Oid			   stream; /* the stream's table */
+	int32		   number; /* this worker's number within the stream, 0 .. workers - 1 */
+	int32		   workers;
+	int64		   generation;		   /* catalog generation the launcher wants */
+	int64		   running_generation; /* the one the process was started with */
 	EvnWorkerState state;
-	int			pid;			/* 0 when no process */
-	int			failures;		/* in a row, for the restart backoff */
-	TimestampTz not_before;		/* do not start earlier */
+	int			   pid;		   /* 0 when no process */
+	int			   failures;   /* in a row, for the restart backoff */
+	TimestampTz	   not_before; /* do not start earlier */
 
 	/* statistics since the slot was taken; written by the worker only */
 	double		rows_per_second;
-	int64		lag_messages;	/* -1 unknown */
-	double		lag_seconds;	/* -1 unknown */
+	int64		lag_messages; /* -1 unknown */
+	double		lag_seconds;  /* -1 unknown */
 	int64		batches;
 	int64		batch_messages; /* total */
 	int32		last_batch_messages;
@@ -66,26 +66,26 @@ typedef struct EvnWorkerSlot
 /* a database the launcher is to look into, or to keep out of */
 typedef struct EvnDatabaseNote
 {
-	Oid			dbid;			/* InvalidOid: free */
-	bool		dirty;			/* catalog changed: scan again */
-	bool		held;			/* somebody drops, renames or copies it: no process may enter */
-	int			holder_pid;		/* who, so that a crash of the holder frees it */
+	Oid	 dbid;		 /* InvalidOid: free */
+	bool dirty;		 /* catalog changed: scan again */
+	bool held;		 /* somebody drops, renames or copies it: no process may enter */
+	int	 holder_pid; /* who, so that a crash of the holder frees it */
 } EvnDatabaseNote;
 
-#define EVN_MAX_DATABASE_NOTES	64
+#define EVN_MAX_DATABASE_NOTES 64
 
 typedef struct EvnShared
 {
-	LWLock	   *lock;			/* protects everything below */
-	int			launcher_pid;	/* 0 when not running */
-	bool		rescan_all;		/* more changed than there are notes, or the time has come */
-	int			scan_pid;		/* the scan worker at work, 0 when none */
-	Oid			scan_dbid;
-	int			broker_pid;
-	char		broker_address[EVN_ADDRESS_LEN];	/* empty when not running */
+	LWLock		   *lock;		  /* protects everything below */
+	int				launcher_pid; /* 0 when not running */
+	bool			rescan_all;	  /* more changed than there are notes, or the time has come */
+	int				scan_pid;	  /* the scan worker at work, 0 when none */
+	Oid				scan_dbid;
+	int				broker_pid;
+	char			broker_address[EVN_ADDRESS_LEN]; /* empty when not running */
 	EvnDatabaseNote databases[EVN_MAX_DATABASE_NOTES];
-	int			nslots;
-	EvnWorkerSlot slots[FLEXIBLE_ARRAY_MEMBER];
+	int				nslots;
+	EvnWorkerSlot	slots[FLEXIBLE_ARRAY_MEMBER];
 } EvnShared;
 
 /* NULL unless evilnet was preloaded */
@@ -115,4 +115,4 @@ extern void evn_shmem_rescan(void);
 /* the embedded broker's address copied to out; false when it is not running */
 extern bool evn_shmem_broker_address(char out[EVN_ADDRESS_LEN]);
 
-#endif							/* EVN_SHMEM_H */
+#endif /* EVN_SHMEM_H */

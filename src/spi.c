@@ -41,16 +41,17 @@ evn_spi_end(EvnSpi *spi)
 Oid
 evn_spi_catalog_owner(void)
 {
-	Oid			nspid = get_namespace_oid("evilnet", false);
-	Oid			relid = get_relname_relid("stream", nspid);
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	Oid			owner;
+	Oid		  nspid = get_namespace_oid("evilnet", false);
+	Oid		  relid = get_relname_relid("stream", nspid);
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Oid		  owner;
 
 	if (!HeapTupleIsValid(tuple))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("table evilnet.stream does not exist"),
-				 errhint("Create the extension again: DROP EXTENSION evilnet; CREATE EXTENSION evilnet.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_UNDEFINED_TABLE), errmsg("table evilnet.stream does not exist"),
+			 errhint(
+				 "Create the extension again: DROP EXTENSION evilnet; CREATE EXTENSION evilnet.")));
 	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
 	ReleaseSysCache(tuple);
 	return owner;
@@ -59,22 +60,25 @@ evn_spi_catalog_owner(void)
 bool
 evn_spi_catalog_usable(int elevel)
 {
-	Oid			extension = get_extension_oid("evilnet", true);
-	char	   *version;
-	bool		same;
+	Oid	  extension = get_extension_oid("evilnet", true);
+	char *version;
+	bool  same;
 
 	if (!OidIsValid(extension))
 		return false;
 	SPI_connect();
-	evn_spi_execf(SPI_OK_SELECT, "SELECT extversion FROM pg_catalog.pg_extension WHERE oid = %u", extension);
+	evn_spi_execf(SPI_OK_SELECT, "SELECT extversion FROM pg_catalog.pg_extension WHERE oid = %u",
+				  extension);
 	version = TextDatumGetCString(evn_spi_value(0, 1));
 	same = strcmp(version, EVN_VERSION) == 0;
 	if (!same && elevel != 0)
-		ereport(elevel,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("extension evilnet of database \"%s\" is of version %s, but its library is of version %s",
-						get_database_name(MyDatabaseId), version, EVN_VERSION),
-				 errhint("Run ALTER EXTENSION evilnet UPDATE in that database.")));
+		ereport(
+			elevel,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg(
+				 "extension evilnet of database \"%s\" is of version %s, but its library is of version %s",
+				 get_database_name(MyDatabaseId), version, EVN_VERSION),
+			 errhint("Run ALTER EXTENSION evilnet UPDATE in that database.")));
 	SPI_finish();
 	return same;
 }
@@ -82,7 +86,7 @@ evn_spi_catalog_usable(int elevel)
 uint64
 evn_spi_exec(const char *sql, int expected)
 {
-	int			result = SPI_execute(sql, false, 0);
+	int result = SPI_execute(sql, false, 0);
 
 	if (result != expected)
 		elog(ERROR, "SPI_execute returned %s: %s", SPI_result_code_string(result), sql);
@@ -90,15 +94,15 @@ evn_spi_exec(const char *sql, int expected)
 }
 
 uint64
-evn_spi_execf(int expected, const char *format,...)
+evn_spi_execf(int expected, const char *format, ...)
 {
 	StringInfoData sql;
 
 	initStringInfo(&sql);
 	for (;;)
 	{
-		va_list		args;
-		int			needed;
+		va_list args;
+		int		needed;
 
 		va_start(args, format);
 		needed = appendStringInfoVA(&sql, format, args);
@@ -111,10 +115,10 @@ evn_spi_execf(int expected, const char *format,...)
 }
 
 uint64
-evn_spi_exec_args(const char *sql, int nargs, Oid *types, Datum *values,
-				  const char *nulls, int expected)
+evn_spi_exec_args(const char *sql, int nargs, Oid *types, Datum *values, const char *nulls,
+				  int expected)
 {
-	int			result = SPI_execute_with_args(sql, nargs, types, values, nulls, false, 0);
+	int result = SPI_execute_with_args(sql, nargs, types, values, nulls, false, 0);
 
 	if (result != expected)
 		elog(ERROR, "SPI_execute_with_args returned %s: %s", SPI_result_code_string(result), sql);
@@ -130,8 +134,8 @@ evn_spi_value_or_null(uint64 row, int column, bool *isnull)
 Datum
 evn_spi_value(uint64 row, int column)
 {
-	bool		isnull;
-	Datum		value = evn_spi_value_or_null(row, column, &isnull);
+	bool  isnull;
+	Datum value = evn_spi_value_or_null(row, column, &isnull);
 
 	if (isnull)
 		elog(ERROR, "unexpected null in column %d", column);
@@ -141,11 +145,10 @@ evn_spi_value(uint64 row, int column)
 char *
 evn_spi_qualified_name(Oid relid)
 {
-	char	   *name = get_rel_name(relid);
+	char *name = get_rel_name(relid);
 
 	if (name == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation with OID %u does not exist", relid)));
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+						errmsg("relation with OID %u does not exist", relid)));
 	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), name);
 }

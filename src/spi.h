@@ -14,9 +14,9 @@
 /* the state that evn_spi_begin changed */
 typedef struct EvnSpi
 {
-	int			guc_nest;
-	Oid			userid;
-	int			sec_context;
+	int guc_nest;
+	Oid userid;
+	int sec_context;
 } EvnSpi;
 
 /* SPI_connect with search_path pinned, as user userid (InvalidOid: unchanged) */
@@ -24,7 +24,7 @@ extern void evn_spi_begin(EvnSpi *spi, Oid userid);
 extern void evn_spi_end(EvnSpi *spi);
 
 /* owner of evilnet's catalog */
-extern Oid	evn_spi_catalog_owner(void);
+extern Oid evn_spi_catalog_owner(void);
 
 /* whether evilnet is installed here in the version of this library; if not of
  * this version, says so at elevel (0 for not at all) */
@@ -32,7 +32,7 @@ extern bool evn_spi_catalog_usable(int elevel);
 
 /* run a statement and check its result code; returns the rows processed */
 extern uint64 evn_spi_exec(const char *sql, int expected);
-extern uint64 evn_spi_execf(int expected, const char *format,...) pg_attribute_printf(2, 3);
+extern uint64 evn_spi_execf(int expected, const char *format, ...) pg_attribute_printf(2, 3);
 extern uint64 evn_spi_exec_args(const char *sql, int nargs, Oid *types, Datum *values,
 								const char *nulls, int expected);
 
@@ -43,4 +43,4 @@ extern Datum evn_spi_value_or_null(uint64 row, int column, bool *isnull);
 /* "schema"."name" of a relation, palloc'd */
 extern char *evn_spi_qualified_name(Oid relid);
 
-#endif							/* EVN_SPI_H */
+#endif /* EVN_SPI_H */

@@ -47,21 +47,22 @@ static const struct
 int64
 evn_stream_partition_us(Interval *interval)
 {
-	int64		us = interval->time + interval->day * USECS_PER_DAY;
+	int64 us = interval->time + interval->day * USECS_PER_DAY;
 
 	if (interval->month != 0 || us < USECS_PER_MINUTE ||
 		(USECS_PER_DAY % us != 0 && us % USECS_PER_DAY != 0))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid partition interval"),
-				 errhint("Use a whole number of days, or a part of a day such as '1 hour', of at least a minute.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid partition interval"),
+			 errhint(
+				 "Use a whole number of days, or a part of a day such as '1 hour', of at least a minute.")));
 	return us;
 }
 
 int64
 evn_stream_partition_start(int64 ts, int64 partition_us)
 {
-	int64		rest = ts % partition_us;
+	int64 rest = ts % partition_us;
 
 	return ts - rest - (rest < 0 ? partition_us : 0);
 }
@@ -81,8 +82,8 @@ name_value(int column)
 static void
 fill_stream(EvnStream *stream)
 {
-	bool		isnull;
-	Interval   *interval;
+	bool	  isnull;
+	Interval *interval;
 
 	stream->owner = DatumGetObjectId(evn_spi_value(0, 1));
 	stream->name = evn_spi_qualified_name(stream->relid);
@@ -107,16 +108,18 @@ EvnStream *
 evn_stream_load(Oid relid)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	EvnStream  *stream = NULL;
-	EvnSpi		spi;
+	EvnStream	 *stream = NULL;
+	EvnSpi		  spi;
 
 	evn_spi_begin(&spi, evn_spi_catalog_owner());
-	if (evn_spi_execf(SPI_OK_SELECT,
-					  "SELECT c.relowner, s.server, s.topic, s.start_at, s.workers, s.dedup, s.store,"
-					  " s.keep_raw, s.on_error = 'stop', s.error_budget, s.partition_interval,"
-					  " s.batch_messages, s.batch_bytes, s.batch_interval, s.deletes::pg_catalog.oid"
-					  " FROM evilnet.stream s JOIN pg_catalog.pg_class c ON c.oid = s.stream"
-					  " WHERE s.stream = %u", relid) > 0)
+	if (evn_spi_execf(
+			SPI_OK_SELECT,
+			"SELECT c.relowner, s.server, s.topic, s.start_at, s.workers, s.dedup, s.store,"
+			" s.keep_raw, s.on_error = 'stop', s.error_budget, s.partition_interval,"
+			" s.batch_messages, s.batch_bytes, s.batch_interval, s.deletes::pg_catalog.oid"
+			" FROM evilnet.stream s JOIN pg_catalog.pg_class c ON c.oid = s.stream"
+			" WHERE s.stream = %u",
+			relid) > 0)
 	{
 		MemoryContext old = MemoryContextSwitchTo(caller);
 
@@ -151,17 +154,17 @@ evn_stream_columns(Relation rel, AttrNumber attnums[EVN_NCOLUMNS])
 Oid
 evn_stream_find_partition(Relation rel, TimestampTz ts)
 {
-	PartitionKey key = RelationGetPartitionKey(rel);
+	PartitionKey  key = RelationGetPartitionKey(rel);
 	PartitionDesc desc = RelationGetPartitionDesc(rel, true);
-	Datum		value = TimestampTzGetDatum(ts);
-	bool		equal;
-	int			bound;
-	int			index;
+	Datum		  value = TimestampTzGetDatum(ts);
+	bool		  equal;
+	int			  bound;
+	int			  index;
 
 	if (desc->nparts == 0)
 		return InvalidOid;
-	bound = partition_range_datum_bsearch(key->partsupfunc, key->partcollation,
-										  desc->boundinfo, 1, &value, &equal);
+	bound = partition_range_datum_bsearch(key->partsupfunc, key->partcollation, desc->boundinfo, 1,
+										  &value, &equal);
 	index = desc->boundinfo->indexes[bound + 1];
 	return index < 0 ? InvalidOid : desc->oids[index];
 }
@@ -170,17 +173,17 @@ static char *
 partition_name(Oid relid, int64 start, int64 partition_us)
 {
 	struct pg_tm tm;
-	fsec_t		fsec;
-	char		suffix[32];
-	char	   *base = get_rel_name(relid);
+	fsec_t		 fsec;
+	char		 suffix[32];
+	char		*base = get_rel_name(relid);
 
 	if (timestamp2tm(start, NULL, &tm, &fsec, NULL, NULL) != 0)
 		elog(ERROR, "timestamp out of range");
 	if (partition_us % USECS_PER_DAY == 0)
 		snprintf(suffix, sizeof(suffix), "_p%04d%02d%02d", tm.tm_year, tm.tm_mon, tm.tm_mday);
 	else
-		snprintf(suffix, sizeof(suffix), "_p%04d%02d%02d_%02d%02d",
-				 tm.tm_year, tm.tm_mon, tm.tm_mday, tm.tm_hour, tm.tm_min);
+		snprintf(suffix, sizeof(suffix), "_p%04d%02d%02d_%02d%02d", tm.tm_year, tm.tm_mon,
+				 tm.tm_mday, tm.tm_hour, tm.tm_min);
 	return psprintf("%.*s%s", pg_mbcliplen(base, strlen(base), NAMEDATALEN - 1 - strlen(suffix)),
 					base, suffix);
 }
@@ -190,19 +193,19 @@ static char *
 utc_literal(int64 ts)
 {
 	struct pg_tm tm;
-	fsec_t		fsec;
+	fsec_t		 fsec;
 
 	if (timestamp2tm(ts, NULL, &tm, &fsec, NULL, NULL) != 0)
 		elog(ERROR, "timestamp out of range");
-	return psprintf("'%04d-%02d-%02d %02d:%02d:%02d+00'",
-					tm.tm_year, tm.tm_mon, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
+	return psprintf("'%04d-%02d-%02d %02d:%02d:%02d+00'", tm.tm_year, tm.tm_mon, tm.tm_mday,
+					tm.tm_hour, tm.tm_min, tm.tm_sec);
 }
 
 static bool
 has_partition(Oid relid, TimestampTz ts, LOCKMODE lockmode)
 {
-	Relation	rel = table_open(relid, lockmode);
-	bool		found = OidIsValid(evn_stream_find_partition(rel, ts));
+	Relation rel = table_open(relid, lockmode);
+	bool	 found = OidIsValid(evn_stream_find_partition(rel, ts));
 
 	table_close(rel, NoLock);
 	return found;
@@ -213,13 +216,13 @@ has_partition(Oid relid, TimestampTz ts, LOCKMODE lockmode)
  * lock out every reader.
  */
 void
-evn_stream_make_partition(Oid relid, TimestampTz ts, int64 partition_us,
-						  int fillfactor, const char *unique_column, const char *brin_column)
+evn_stream_make_partition(Oid relid, TimestampTz ts, int64 partition_us, int fillfactor,
+						  const char *unique_column, const char *brin_column)
 {
-	int64		start = evn_stream_partition_start(ts, partition_us);
-	char	   *parent = evn_spi_qualified_name(relid);
-	char	   *leaf;
-	EvnSpi		spi;
+	int64  start = evn_stream_partition_start(ts, partition_us);
+	char  *parent = evn_spi_qualified_name(relid);
+	char  *leaf;
+	EvnSpi spi;
 
 	/* the second look is under the lock that keeps two workers from making the same one */
 	if (has_partition(relid, ts, AccessShareLock) ||
@@ -228,14 +231,14 @@ evn_stream_make_partition(Oid relid, TimestampTz ts, int64 partition_us,
 	leaf = quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
 									  partition_name(relid, start, partition_us));
 	evn_spi_begin(&spi, InvalidOid);
-	evn_spi_execf(SPI_OK_UTILITY, "CREATE TABLE %s (LIKE %s INCLUDING DEFAULTS INCLUDING CONSTRAINTS"
+	evn_spi_execf(SPI_OK_UTILITY,
+				  "CREATE TABLE %s (LIKE %s INCLUDING DEFAULTS INCLUDING CONSTRAINTS"
 				  " INCLUDING STORAGE INCLUDING COMPRESSION) WITH (fillfactor = %d)",
 				  leaf, parent, fillfactor);
 	if (unique_column != NULL)
 		evn_spi_execf(SPI_OK_UTILITY, "CREATE UNIQUE INDEX ON %s (%s)", leaf, unique_column);
 	if (brin_column != NULL)
-		evn_spi_execf(SPI_OK_UTILITY, "CREATE INDEX ON %s USING brin (%s)",
-					  leaf, brin_column);
+		evn_spi_execf(SPI_OK_UTILITY, "CREATE INDEX ON %s USING brin (%s)", leaf, brin_column);
 	evn_spi_execf(SPI_OK_UTILITY, "ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%s) TO (%s)",
 				  parent, leaf, utc_literal(start), utc_literal(start + partition_us));
 	evn_spi_end(&spi);

@@ -31,23 +31,23 @@ typedef enum EvnStreamColumn
 
 typedef struct EvnStream
 {
-	Oid			relid;
-	Oid			owner;
-	char	   *name;			/* "schema"."table", quoted */
-	char	   *server;
-	char	   *topic;
-	char	   *start_at;
-	int			workers;
-	bool		dedup;
-	bool		store;
-	bool		keep_raw;
-	bool		stop_on_error;
-	double		error_budget;
-	int64		partition_us;
-	int			batch_messages;
-	int			batch_bytes;
-	int			batch_interval_ms;
-	Oid			deletes;		/* table of deleted ids, InvalidOid without store */
+	Oid	   relid;
+	Oid	   owner;
+	char  *name; /* "schema"."table", quoted */
+	char  *server;
+	char  *topic;
+	char  *start_at;
+	int	   workers;
+	bool   dedup;
+	bool   store;
+	bool   keep_raw;
+	bool   stop_on_error;
+	double error_budget;
+	int64  partition_us;
+	int	   batch_messages;
+	int	   batch_bytes;
+	int	   batch_interval_ms;
+	Oid	   deletes; /* table of deleted ids, InvalidOid without store */
 } EvnStream;
 
 /* Read the row into memory of the current context; NULL when there is no such stream. */
@@ -66,18 +66,17 @@ extern int64 evn_stream_partition_start(int64 ts, int64 partition_us);
  * The leaf partition of a range-partitioned table that holds ts, InvalidOid
  * when there is none.  rel is open and stays locked by the caller.
  */
-extern Oid	evn_stream_find_partition(Relation rel, TimestampTz ts);
+extern Oid evn_stream_find_partition(Relation rel, TimestampTz ts);
 
 /*
  * Make the partition that holds ts, if it is not there.  unique_column, when not NULL,
  * gets a unique index of its own; brin_column a BRIN index.  Attaching takes
  * ShareUpdateExclusiveLock on the table: readers and writers go on.
  */
-extern void evn_stream_make_partition(Oid relid, TimestampTz ts, int64 partition_us,
-									  int fillfactor, const char *unique_column,
-									  const char *brin_column);
+extern void evn_stream_make_partition(Oid relid, TimestampTz ts, int64 partition_us, int fillfactor,
+									  const char *unique_column, const char *brin_column);
 
 /* Let the relation depend on the object of that catalog class, so that it is dropped along. */
 extern void evn_stream_depend(Oid relid, Oid class, Oid on, DependencyType type);
 
-#endif							/* EVN_STREAM_H */
+#endif /* EVN_STREAM_H */

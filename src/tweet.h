@@ -22,8 +22,8 @@ typedef struct EvnText
 typedef enum EvnMessageType
 {
 	EVN_MESSAGE_TWEET,
-	EVN_MESSAGE_DELETE,			/* the post with this id is gone; only id is set */
-	EVN_MESSAGE_NOTICE			/* limit, scrub_geo, heartbeat ...: nothing to store */
+	EVN_MESSAGE_DELETE, /* the post with this id is gone; only id is set */
+	EVN_MESSAGE_NOTICE	/* limit, scrub_geo, heartbeat ...: nothing to store */
 } EvnMessageType;
 
 typedef enum EvnTweetKind
@@ -37,27 +37,27 @@ typedef enum EvnTweetKind
 /* what is known of where a post comes from, best first */
 typedef struct EvnCityHints
 {
-	EvnText		place;			/* "Toronto, Ontario" or "Toronto": the place attached to the post */
-	EvnText		country_code;	/* ISO 3166-1 alpha-2 of the place */
-	bool		has_point;		/* lon and lat are set */
-	double		lon;			/* degrees, -180 .. 180 */
-	double		lat;			/* degrees, -90 .. 90 */
-	EvnText		profile;		/* the author's own free text */
+	EvnText place;		  /* "Toronto, Ontario" or "Toronto": the place attached to the post */
+	EvnText country_code; /* ISO 3166-1 alpha-2 of the place */
+	bool	has_point;	  /* lon and lat are set */
+	double	lon;		  /* degrees, -180 .. 180 */
+	double	lat;		  /* degrees, -90 .. 90 */
+	EvnText profile;	  /* the author's own free text */
 } EvnCityHints;
 
 typedef struct EvnTweet
 {
 	EvnMessageType type;
-	EvnTweetKind kind;
-	bool		has_author;
-	int64		id;				/* all 64 bits */
-	int64		author_id;
-	int64		created_at;		/* microseconds since 2000-01-01 UTC */
-	EvnText		lang;
-	EvnText		text;
-	const EvnText *hashtags;	/* without '#'; array in the arena */
-	int			nhashtags;
-	EvnCityHints hints;
+	EvnTweetKind   kind;
+	bool		   has_author;
+	int64		   id; /* all 64 bits */
+	int64		   author_id;
+	int64		   created_at; /* microseconds since 2000-01-01 UTC */
+	EvnText		   lang;
+	EvnText		   text;
+	const EvnText *hashtags; /* without '#'; array in the arena */
+	int			   nhashtags;
+	EvnCityHints   hints;
 } EvnTweet;
 
-#endif							/* EVN_TWEET_H */
+#endif /* EVN_TWEET_H */

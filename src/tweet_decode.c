@@ -58,7 +58,8 @@ judge_time(const EvnDraft *draft, EvnTweet *tweet)
 	if (value.type == EVN_JSON_NULL)
 		value = draft->timestamp;
 	if (value.type == EVN_JSON_NULL)
-		return evn_tweet_time_of_id(tweet->id, &tweet->created_at) ? EVN_DECODE_OK : EVN_DECODE_NO_TIME;
+		return evn_tweet_time_of_id(tweet->id, &tweet->created_at) ? EVN_DECODE_OK
+																   : EVN_DECODE_NO_TIME;
 	if (value.type == EVN_JSON_NUMBER)
 		readable = evn_tweet_time_parse_number(value.text, &tweet->created_at);
 	else
@@ -94,8 +95,7 @@ judge_hints(const EvnDraft *draft, EvnCityHints *hints)
 {
 	EvnText country = first_of(draft->place_country_code, draft->country_code);
 
-	hints->place = first_of(draft->city,
-							first_of(draft->place_full_name, draft->place_name));
+	hints->place = first_of(draft->city, first_of(draft->place_full_name, draft->place_name));
 	if (country.len == 2)
 		hints->country_code = country;
 	hints->profile = draft->profile;
@@ -162,10 +162,9 @@ has_id(const EvnDraft *draft)
 static bool
 looks_like_post(const EvnDraft *draft)
 {
-	return draft->text.data != NULL || draft->full_text.data != NULL ||
-		   draft->user || draft->author_id.given ||
-		   draft->created_at.type != EVN_JSON_NULL || draft->timestamp.type != EVN_JSON_NULL ||
-		   draft->timestamp_ms.type != EVN_JSON_NULL;
+	return draft->text.data != NULL || draft->full_text.data != NULL || draft->user ||
+		   draft->author_id.given || draft->created_at.type != EVN_JSON_NULL ||
+		   draft->timestamp.type != EVN_JSON_NULL || draft->timestamp_ms.type != EVN_JSON_NULL;
 }
 
 static EvnDecodeResult
@@ -252,13 +251,15 @@ static const ResultText result_texts[] = {
 	[EVN_DECODE_TOO_LARGE] = {"too_large", "the message is larger than 4 MB"},
 	[EVN_DECODE_BAD_ENCODING] = {"bad_encoding", "the message is not valid UTF-8"},
 	[EVN_DECODE_NUL] = {"nul", "the message holds a NUL character, which text cannot store"},
-	[EVN_DECODE_BAD_ESCAPE] = {"bad_escape", "the message holds a malformed escape or half a surrogate pair"},
+	[EVN_DECODE_BAD_ESCAPE] = {"bad_escape",
+							   "the message holds a malformed escape or half a surrogate pair"},
 	[EVN_DECODE_BAD_JSON] = {"bad_json", "the message is not complete, well-formed JSON"},
 	[EVN_DECODE_TOO_DEEP] = {"too_deep", "the message is nested deeper than 64 levels"},
 	[EVN_DECODE_DUPLICATE_KEY] = {"duplicate_key", "a key stands twice in one object"},
 	[EVN_DECODE_NO_ID] = {"no_id", "the post has no id that is a positive 64-bit integer"},
 	[EVN_DECODE_NO_TIME] = {"no_time", "the post has no time, and its id does not hold one"},
-	[EVN_DECODE_BAD_TIME] = {"bad_time", "the time of the post is unreadable or not between 2006 and 2099"},
+	[EVN_DECODE_BAD_TIME] = {"bad_time",
+							 "the time of the post is unreadable or not between 2006 and 2099"},
 	[EVN_DECODE_BAD_VALUE] = {"bad_value", "a field is not of the type or range it should be"},
 	[EVN_DECODE_UNKNOWN_FORM] = {"unknown_form", "the message is JSON but none of the known forms"},
 	[EVN_DECODE_NO_MEMORY] = {"no_memory", "out of memory"},

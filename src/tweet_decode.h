@@ -17,24 +17,24 @@
 typedef enum EvnDecodeResult
 {
 	EVN_DECODE_OK,
-	EVN_DECODE_EMPTY,			/* no bytes, a tombstone or only white space */
-	EVN_DECODE_TOO_LARGE,		/* longer than EVN_DECODE_MAX_BYTES */
-	EVN_DECODE_BAD_ENCODING,	/* not UTF-8 */
-	EVN_DECODE_NUL,				/* a NUL byte or \u0000, which text cannot hold */
-	EVN_DECODE_BAD_ESCAPE,		/* a lone surrogate or a malformed escape */
-	EVN_DECODE_BAD_JSON,		/* not JSON, truncated, or bytes after its end */
-	EVN_DECODE_TOO_DEEP,		/* nested deeper than EVN_DECODE_MAX_DEPTH */
-	EVN_DECODE_DUPLICATE_KEY,	/* a key the decoder reads stands twice in one object */
-	EVN_DECODE_NO_ID,			/* no id, or not a positive 64-bit integer */
-	EVN_DECODE_NO_TIME,			/* no time, and the id is not one that holds its time */
-	EVN_DECODE_BAD_TIME,		/* unreadable, or out of the range evilnet stores */
-	EVN_DECODE_BAD_VALUE,		/* a field of another type than the form says */
-	EVN_DECODE_UNKNOWN_FORM,	/* JSON, but none of the forms above */
+	EVN_DECODE_EMPTY,		  /* no bytes, a tombstone or only white space */
+	EVN_DECODE_TOO_LARGE,	  /* longer than EVN_DECODE_MAX_BYTES */
+	EVN_DECODE_BAD_ENCODING,  /* not UTF-8 */
+	EVN_DECODE_NUL,			  /* a NUL byte or \u0000, which text cannot hold */
+	EVN_DECODE_BAD_ESCAPE,	  /* a lone surrogate or a malformed escape */
+	EVN_DECODE_BAD_JSON,	  /* not JSON, truncated, or bytes after its end */
+	EVN_DECODE_TOO_DEEP,	  /* nested deeper than EVN_DECODE_MAX_DEPTH */
+	EVN_DECODE_DUPLICATE_KEY, /* a key the decoder reads stands twice in one object */
+	EVN_DECODE_NO_ID,		  /* no id, or not a positive 64-bit integer */
+	EVN_DECODE_NO_TIME,		  /* no time, and the id is not one that holds its time */
+	EVN_DECODE_BAD_TIME,	  /* unreadable, or out of the range evilnet stores */
+	EVN_DECODE_BAD_VALUE,	  /* a field of another type than the form says */
+	EVN_DECODE_UNKNOWN_FORM,  /* JSON, but none of the forms above */
 	EVN_DECODE_NO_MEMORY
 } EvnDecodeResult;
 
-#define EVN_DECODE_MAX_BYTES	(4 * 1024 * 1024)
-#define EVN_DECODE_MAX_DEPTH	64
+#define EVN_DECODE_MAX_BYTES (4 * 1024 * 1024)
+#define EVN_DECODE_MAX_DEPTH 64
 
 typedef struct EvnDecoder EvnDecoder;
 
@@ -47,12 +47,11 @@ extern void evn_tweet_decoder_free(EvnDecoder *decoder);
  * Decode one message.  On EVN_DECODE_OK *tweet is filled; its slices point
  * into payload or arena.  On any other result *tweet is undefined.
  */
-extern EvnDecodeResult evn_tweet_decode(EvnDecoder *decoder, EvnArena *arena,
-										const char *payload, size_t len,
-										EvnTweet *tweet);
+extern EvnDecodeResult evn_tweet_decode(EvnDecoder *decoder, EvnArena *arena, const char *payload,
+										size_t len, EvnTweet *tweet);
 
 /* a stable short code ("bad_json") and a sentence fragment for people; static strings */
 extern const char *evn_tweet_decode_code(EvnDecodeResult result);
 extern const char *evn_tweet_decode_message(EvnDecodeResult result);
 
-#endif							/* EVN_TWEET_DECODE_H */
+#endif /* EVN_TWEET_DECODE_H */

@@ -522,8 +522,7 @@ read_delete(EvnDecoder *d, const EvnJsonValue *value, void *slot)
 	[EVN_F_LANG] = {read_text, (draft) + offsetof(EvnDraft, lang)}, \
 	[EVN_F_LAT] = {read_number, (draft) + offsetof(EvnDraft, lat)}, \
 	[EVN_F_LON] = {read_number, (draft) + offsetof(EvnDraft, lon)}, \
-	[EVN_F_NOTE_POST] = {read_long_text, (draft)}, \
-	[EVN_F_NOTE_TWEET] = {read_long_text, (draft)}, \
+	[EVN_F_NOTE_POST] = {read_long_text, (draft)}, [EVN_F_NOTE_TWEET] = {read_long_text, (draft)}, \
 	[EVN_F_NOTICE] = {read_presence, (draft) + offsetof(EvnDraft, notice)}, \
 	[EVN_F_PLACE] = {read_place, (draft)}, \
 	[EVN_F_QUOTED_STATUS] = {read_nested, (draft) + offsetof(EvnDraft, quote)}, \
@@ -596,8 +595,7 @@ static const FieldRule included_place_rules[EVN_F_COUNT] = {
 static inline bool
 same_text(EvnText a, EvnText b)
 {
-	return a.data != NULL && b.data != NULL && a.len == b.len &&
-		   memcmp(a.data, b.data, a.len) == 0;
+	return a.data != NULL && b.data != NULL && a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
 }
 
 /* The post's own place among those it refers to. */
@@ -643,8 +641,7 @@ read_includes(EvnDecoder *d, const EvnJsonValue *value, void *slot)
 		message->includes = evn_json_scan_skip(&d->scan, value);
 }
 
-static const FieldRule data_rules[EVN_F_COUNT] = {
-	POST_RULES(0)};
+static const FieldRule data_rules[EVN_F_COUNT] = {POST_RULES(0)};
 
 static void
 read_data(EvnDecoder *d, const EvnJsonValue *value, void *slot)

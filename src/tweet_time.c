@@ -82,8 +82,7 @@ civil_to_time(const Civil *c, int64 *time)
 {
 	int64 seconds;
 
-	if (c->month < 1 || c->month > 12 ||
-		c->day < 1 || c->day > days_in_month(c->year, c->month) ||
+	if (c->month < 1 || c->month > 12 || c->day < 1 || c->day > days_in_month(c->year, c->month) ||
 		c->hour > 23 || c->minute > 59 || c->second > 60)
 		return false;
 	seconds = days_since_1970(c->year, c->month, c->day) * SECONDS_PER_DAY +
@@ -222,11 +221,10 @@ parse_v1(EvnText text, int64 *time)
 	c.month = month_number(text.data + 4);
 	text.data += 7;
 	text.len -= 7;
-	return take_char(&text, ' ') && take_digits(&text, 2, &c.day) &&
-		   take_char(&text, ' ') && take_clock(&text, &c) &&
-		   take_char(&text, ' ') && take_offset(&text, &c.zone_minutes) &&
-		   take_char(&text, ' ') && take_digits(&text, 4, &c.year) &&
-		   text.len == 0 && civil_to_time(&c, time);
+	return take_char(&text, ' ') && take_digits(&text, 2, &c.day) && take_char(&text, ' ') &&
+		   take_clock(&text, &c) && take_char(&text, ' ') && take_offset(&text, &c.zone_minutes) &&
+		   take_char(&text, ' ') && take_digits(&text, 4, &c.year) && text.len == 0 &&
+		   civil_to_time(&c, time);
 }
 
 bool

@@ -29,8 +29,8 @@
 #include "shmem.h"
 #include "worker.h"
 
-#define POLL_MS		10
-#define GIVE_UP_MS	30000
+#define POLL_MS	   10
+#define GIVE_UP_MS 30000
 
 static ProcessUtility_hook_type prev_process_utility = NULL;
 
@@ -38,7 +38,7 @@ static ProcessUtility_hook_type prev_process_utility = NULL;
 static const char *
 exclusive_database(Node *statement)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
 	if (IsA(statement, DropdbStmt))
 		return ((DropdbStmt *) statement)->dbname;
@@ -49,7 +49,7 @@ exclusive_database(Node *statement)
 	if (IsA(statement, CreatedbStmt))
 		foreach(cell, ((CreatedbStmt *) statement)->options)
 		{
-			DefElem    *option = lfirst_node(DefElem, cell);
+			DefElem *option = lfirst_node(DefElem, cell);
 
 			if (strcmp(option->defname, "template") == 0 && option->arg != NULL)
 				return defGetString(option);
@@ -104,7 +104,7 @@ may_hold(Node *statement, Oid dbid)
 static int
 end_processes(Oid dbid)
 {
-	int			left = 0;
+	int left = 0;
 
 	LWLockAcquire(evn_shared->lock, LW_SHARED);
 	for (int i = 0; i < evn_shared->nslots; i++)
@@ -144,7 +144,7 @@ static void
 set_hold(Oid dbid, bool held)
 {
 	EvnDatabaseNote *note;
-	int			launcher_pid;
+	int				 launcher_pid;
 
 	LWLockAcquire(evn_shared->lock, LW_EXCLUSIVE);
 	note = evn_shmem_note(dbid, held);
@@ -176,9 +176,8 @@ forget_database(Oid dbid)
 }
 
 static void
-run_utility(PlannedStmt *pstmt, const char *query, bool read_only,
-			ProcessUtilityContext context, ParamListInfo params,
-			QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+run_utility(PlannedStmt *pstmt, const char *query, bool read_only, ProcessUtilityContext context,
+			ParamListInfo params, QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
 {
 	if (prev_process_utility)
 		prev_process_utility(pstmt, query, read_only, context, params, env, dest, qc);
@@ -188,8 +187,8 @@ run_utility(PlannedStmt *pstmt, const char *query, bool read_only,
 
 static void
 process_utility(PlannedStmt *pstmt, const char *query, bool read_only,
-				ProcessUtilityContext context, ParamListInfo params,
-				QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+				ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *env,
+				DestReceiver *dest, QueryCompletion *qc)
 {
 	const char *name = exclusive_database(pstmt->utilityStmt);
 	Oid			dbid = name == NULL ? InvalidOid : get_database_oid(name, true);

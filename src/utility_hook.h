@@ -9,4 +9,4 @@
 /* called from _PG_init while shared_preload_libraries are loaded */
 extern void evn_utility_hook_init(void);
 
-#endif							/* EVN_UTILITY_HOOK_H */
+#endif /* EVN_UTILITY_HOOK_H */

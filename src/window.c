@@ -10,8 +10,8 @@ int64
 evn_window_start(int64 width, int64 ts)
 {
 	/* how far the bucket grid is from a multiple of width */
-	int64		shift = EVN_WINDOW_ORIGIN % width;
-	int64		rest = (ts % width - shift) % width;
+	int64 shift = EVN_WINDOW_ORIGIN % width;
+	int64 rest = (ts % width - shift) % width;
 
 	if (rest < 0)
 		rest += width;

@@ -19,11 +19,11 @@
 #include "guc.h"
 #include "worker.h"
 
-#define BACKOFF_MIN_MS	200
-#define BACKOFF_MAX_MS	60000
+#define BACKOFF_MIN_MS 200
+#define BACKOFF_MAX_MS 60000
 
 static EvnWorkerSlot *my_slot = NULL;
-static bool released = false;
+static bool			  released = false;
 
 void
 evn_worker_start(Oid dbid)
@@ -47,8 +47,8 @@ evn_worker_start(Oid dbid)
 void
 evn_worker_wait(long timeout_ms)
 {
-	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-					 timeout_ms, PG_WAIT_EXTENSION);
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout_ms,
+					 PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);
 }
 
@@ -79,7 +79,7 @@ backoff_ms(int failures)
 static void
 worker_exit(int code, Datum arg)
 {
-	int			launcher_pid;
+	int launcher_pid;
 
 	LWLockAcquire(evn_shared->lock, LW_EXCLUSIVE);
 	if (my_slot->pid == MyProcPid)
@@ -88,8 +88,8 @@ worker_exit(int code, Datum arg)
 		my_slot->state = EVN_WORKER_STOPPED;
 		my_slot->not_before = 0;
 		if (!released)
-			my_slot->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-															  backoff_ms(++my_slot->failures));
+			my_slot->not_before =
+				TimestampTzPlusMilliseconds(GetCurrentTimestamp(), backoff_ms(++my_slot->failures));
 	}
 	launcher_pid = evn_shared->launcher_pid;
 	LWLockRelease(evn_shared->lock);
@@ -99,14 +99,14 @@ worker_exit(int code, Datum arg)
 EvnWorkerSlot *
 evn_worker_attach(int slot_index)
 {
-	EvnWorkerSlot *slot = &evn_shared->slots[slot_index];
+	EvnWorkerSlot	*slot = &evn_shared->slots[slot_index];
 	EvnDatabaseNote *note;
-	bool		mine;
+	bool			 mine;
 
 	LWLockAcquire(evn_shared->lock, LW_EXCLUSIVE);
 	note = evn_shmem_note(slot->dbid, false);
-	mine = (note == NULL || !note->held) && slot->in_use && slot->pid == 0 && slot->state == EVN_WORKER_STARTING &&
-		slot->generation == slot->running_generation;
+	mine = (note == NULL || !note->held) && slot->in_use && slot->pid == 0 &&
+		   slot->state == EVN_WORKER_STARTING && slot->generation == slot->running_generation;
 	if (mine)
 	{
 		slot->pid = MyProcPid;
@@ -115,7 +115,7 @@ evn_worker_attach(int slot_index)
 		slot->lag_seconds = -1;
 	}
 	else if (slot->pid == 0 && slot->state == EVN_WORKER_STARTING)
-		slot->state = EVN_WORKER_STOPPED;	/* wanted otherwise by now: started afresh */
+		slot->state = EVN_WORKER_STOPPED; /* wanted otherwise by now: started afresh */
 	LWLockRelease(evn_shared->lock);
 	if (!mine)
 		return NULL;

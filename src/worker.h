@@ -34,4 +34,4 @@ extern void evn_worker_succeeded(void);
 /* count a failure; how long to wait before the next try, in milliseconds */
 extern long evn_worker_backoff(void);
 
-#endif							/* EVN_WORKER_H */
+#endif /* EVN_WORKER_H */
