@@ -288,7 +288,7 @@ evn_admin_create_stream(PG_FUNCTION_ARGS)
 	/* dropping the server is refused then, or with CASCADE drops the stream */
 	evn_stream_depend(relid, ForeignServerRelationId, server->serverid, DEPENDENCY_NORMAL);
 	if (OidIsValid(deletes))
-		evn_stream_depend(deletes, RelationRelationId, relid, DEPENDENCY_AUTO);
+		evn_stream_depend(deletes, RelationRelationId, relid, DEPENDENCY_INTERNAL);
 	write_stream(fcinfo, relid, deletes, dedup);
 	(void) evn_aggregate_create(relid, psprintf("%s_by_city", range->relname), by_city_query(name));
 	evn_spi_end(&spi);

@@ -110,10 +110,18 @@ create_view(const Names *names, const EvnAggregateQuery *query)
 			"continuous aggregate, kept up to date by evilnet; its query is %s", names->query)));
 }
 
+/*
+ * The view is the aggregate: query and storage are parts of it, which cannot be
+ * dropped alone.  All three go with the stream's table.
+ */
 static void
-depend(Oid relid, Oid on)
+record_dependencies(Oid view, Oid query, Oid storage, Oid stream)
 {
-	evn_stream_depend(relid, RelationRelationId, on, DEPENDENCY_AUTO);
+	evn_stream_depend(query, RelationRelationId, view, DEPENDENCY_INTERNAL);
+	evn_stream_depend(storage, RelationRelationId, view, DEPENDENCY_INTERNAL);
+	evn_stream_depend(view, RelationRelationId, stream, DEPENDENCY_AUTO);
+	evn_stream_depend(query, RelationRelationId, stream, DEPENDENCY_AUTO);
+	evn_stream_depend(storage, RelationRelationId, stream, DEPENDENCY_AUTO);
 }
 
 static void
@@ -161,11 +169,7 @@ evn_aggregate_create(Oid stream, const char *name, const char *sql)
 	view = relation_oid(&names, "");
 	query = relation_oid(&names, "_query");
 	storage = relation_oid(&names, "_slots");
-	depend(view, stream);
-	depend(query, view);
-	depend(query, stream);
-	depend(storage, view);
-	depend(storage, stream);
+	record_dependencies(view, query, storage, stream);
 	write_catalog(view, stream, query, storage);
 	return view;
 }

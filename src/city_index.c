@@ -38,8 +38,8 @@ evn_city_index_create(void)
 static void
 free_lists(EvnCityIndex *index)
 {
-	NameList *lists[] = {&index->new_city_names, &index->new_aliases,
-						 &index->new_area_names, &index->new_no_cities};
+	NameList *lists[] = {&index->new_city_names, &index->new_aliases, &index->new_area_names,
+						 &index->new_no_cities};
 	size_t	  i;
 
 	for (i = 0; i < lengthof(lists); i++)
@@ -521,10 +521,8 @@ evn_city_index_finish(EvnCityIndex *index)
 	if (index->ncities > 0)
 		qsort(index->cities, index->ncities, sizeof(City), compare_population);
 	sum_areas(index);
-	if (!build_city_names(index) ||
-		!build_table(&index->area_names, &index->new_area_names) ||
-		!build_table(&index->no_cities, &index->new_no_cities) ||
-		!build_grid(index))
+	if (!build_city_names(index) || !build_table(&index->area_names, &index->new_area_names) ||
+		!build_table(&index->no_cities, &index->new_no_cities) || !build_grid(index))
 		return false;
 	free_lists(index);
 	return true;
@@ -539,9 +537,8 @@ table_memory(const NameTable *table)
 size_t
 evn_city_index_memory(const EvnCityIndex *index)
 {
-	return sizeof(EvnCityIndex) +
-		   index->cities_allocated * sizeof(City) + index->areas_allocated * sizeof(Area) +
-		   table_memory(&index->city_names) + table_memory(&index->area_names) +
-		   table_memory(&index->no_cities) +
+	return sizeof(EvnCityIndex) + index->cities_allocated * sizeof(City) +
+		   index->areas_allocated * sizeof(Area) + table_memory(&index->city_names) +
+		   table_memory(&index->area_names) + table_memory(&index->no_cities) +
 		   (EVN_GRID_COLUMNS * EVN_GRID_ROWS + 2 + index->ncities) * sizeof(uint32);
 }

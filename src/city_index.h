@@ -56,14 +56,13 @@ extern void evn_city_index_free(EvnCityIndex *index);
  */
 extern bool evn_city_index_add_city(EvnCityIndex *index, const EvnCity *city);
 extern bool evn_city_index_add_alias(EvnCityIndex *index, int32 city_id, EvnText alias);
-extern bool evn_city_index_add_area(EvnCityIndex *index, EvnText country_code,
-									EvnText region_code, EvnText alias);
+extern bool evn_city_index_add_area(EvnCityIndex *index, EvnText country_code, EvnText region_code,
+									EvnText alias);
 extern bool evn_city_index_finish(EvnCityIndex *index);
 extern size_t evn_city_index_memory(const EvnCityIndex *index);
 
 /* Resolve: place, then coordinates, then profile; the first that decides wins. */
-extern EvnCityMatch evn_city_index_resolve(const EvnCityIndex *index,
-										   const EvnCityHints *hints);
+extern EvnCityMatch evn_city_index_resolve(const EvnCityIndex *index, const EvnCityHints *hints);
 
 /* hash of a name as names are compared, 0 when nothing is left of it */
 extern uint64 evn_city_name_key(EvnText name);

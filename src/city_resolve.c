@@ -54,8 +54,8 @@ typedef struct Query
 	uint16				country; /* the city's country, 0 for any */
 	int					nsegments;
 	EvnText				segments[EVN_FOLD_SEGMENTS];
-	bool				ignored[EVN_FOLD_SEGMENTS];	  /* text that names no city */
-	Areas				areas[EVN_FOLD_SEGMENTS + 1]; /* they name; the last: what was cut off one */
+	bool				ignored[EVN_FOLD_SEGMENTS]; /* text that names no city */
+	Areas areas[EVN_FOLD_SEGMENTS + 1];				/* they name; the last: what was cut off one */
 } Query;
 
 #define CUT_AREA EVN_FOLD_SEGMENTS
@@ -418,17 +418,15 @@ static bool
 cut_words(EvnText *name)
 {
 	static const char *const prefixes[] = {
-		"city of ", "ciudad de ", "cidade de ", "ville de ", "stadt ", "kota ", "kabupaten ",
-		"greater ", "downtown ", "central ", "north ", "south ", "east ", "west ",
-		"from ", "in ", "the "};
+		"city of ",	  "ciudad de ", "cidade de ", "ville de ", "stadt ", "kota ",
+		"kabupaten ", "greater ",	"downtown ",  "central ",  "north ", "south ",
+		"east ",	  "west ",		"from ",	  "in ",	   "the "};
 	static const char *const suffixes[] = {
-		" city", " bay area", " area", " metro", " ish", " town", " shi",
-		" utara", " selatan", " timur", " barat", " pusat", /* Indonesian */
-		"\xe5\xb8\x82",										/* Chinese, Japanese: city, ward, county */
-		"\xe5\x8c\xba",
-		"\xe5\x8d\x80",
-		"\xe5\x8e\xbf",
-		"\xe7\xb8\xa3",
+		" city",		" bay area",	" area",		" metro",
+		" ish",			" town",		" shi",			" utara",
+		" selatan",		" timur",		" barat",		" pusat", /* Indonesian */
+		"\xe5\xb8\x82", /* Chinese, Japanese: city, ward, county */
+		"\xe5\x8c\xba", "\xe5\x8d\x80", "\xe5\x8e\xbf", "\xe7\xb8\xa3",
 		"\xec\x8b\x9c"}; /* Korean: city */
 	size_t i;
 

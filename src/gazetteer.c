@@ -108,17 +108,15 @@ add_city_alias_row(EvnCityIndex *index, HeapTuple tuple, TupleDesc desc)
 static bool
 add_area_alias_row(EvnCityIndex *index, HeapTuple tuple, TupleDesc desc)
 {
-	return evn_city_index_add_area(index, text_column(tuple, desc, 1),
-								   text_column(tuple, desc, 2), text_column(tuple, desc, 3));
+	return evn_city_index_add_area(index, text_column(tuple, desc, 1), text_column(tuple, desc, 2),
+								   text_column(tuple, desc, 3));
 }
 
 static void
 out_of_memory(void)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_OUT_OF_MEMORY),
-			 errmsg("out of memory"),
-			 errdetail("Failed while building the index of cities.")));
+	ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"),
+					errdetail("Failed while building the index of cities.")));
 }
 
 typedef bool (*AddRow)(EvnCityIndex *index, HeapTuple tuple, TupleDesc desc);

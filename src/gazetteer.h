@@ -15,4 +15,4 @@
  */
 extern const EvnCityIndex *evn_gazetteer_get(void);
 
-#endif							/* EVN_GAZETTEER_H */
+#endif /* EVN_GAZETTEER_H */

@@ -270,7 +270,7 @@ bury(EvnIngest *ingest, EvnBatchMessage *message, ErrorData *error, MemoryContex
 
 /*
  * Apply a range in a subtransaction; returns the error that rolled it back, or
- * NULL.  An error that passes by itself is raised on.
+ * NULL.  An error that no message can be blamed for is raised on.
  */
 static ErrorData *
 try_range(EvnIngest *ingest, EvnBatchMessage *messages, int n, int64 stage_us[EVN_NSTAGES])
@@ -298,7 +298,7 @@ try_range(EvnIngest *ingest, EvnBatchMessage *messages, int n, int64 stage_us[EV
 		CurrentResourceOwner = owner;
 	}
 	PG_END_TRY();
-	if (error != NULL && evn_ingest_error_is_transient(error->sqlerrcode))
+	if (error != NULL && evn_ingest_blame(error->sqlerrcode) != EVN_BLAME_MESSAGE)
 		ReThrowError(error);
 	return error;
 }
@@ -554,8 +554,8 @@ evn_ingest_hash(const EvnKafkaMessage *message)
 									   message->payload == NULL ? 0 : message->len, 0);
 }
 
-bool
-evn_ingest_error_is_transient(int sqlerrcode)
+EvnIngestBlame
+evn_ingest_blame(int sqlerrcode)
 {
 	switch (ERRCODE_TO_CATEGORY(sqlerrcode))
 	{
@@ -566,8 +566,18 @@ evn_ingest_error_is_transient(int sqlerrcode)
 		case MAKE_SQLSTATE('5', '5', '0', '0', '0'): /* lock not available, object in use */
 		case MAKE_SQLSTATE('5', '7', '0', '0', '0'): /* operator intervention */
 		case MAKE_SQLSTATE('5', '8', '0', '0', '0'): /* system error: I/O */
-			return true;
-		default:
-			return false;
+			return EVN_BLAME_CIRCUMSTANCE;
+		case MAKE_SQLSTATE('0', 'A', '0', '0', '0'): /* feature not supported */
+		case MAKE_SQLSTATE('2', '6', '0', '0', '0'): /* invalid statement name */
+		case MAKE_SQLSTATE('2', '8', '0', '0', '0'): /* invalid authorization */
+		case MAKE_SQLSTATE('3', 'D', '0', '0', '0'): /* invalid catalog name */
+		case MAKE_SQLSTATE('3', 'F', '0', '0', '0'): /* invalid schema name */
+		case MAKE_SQLSTATE('4', '2', '0', '0', '0'): /* undefined object, insufficient privilege */
+		case MAKE_SQLSTATE('F', '0', '0', '0', '0'): /* configuration file error */
+		case MAKE_SQLSTATE('H', 'V', '0', '0', '0'): /* foreign data wrapper */
+		case MAKE_SQLSTATE('X', 'X', '0', '0', '0'): /* internal error */
+			return EVN_BLAME_STREAM;
+		default: /* data, constraints, limits, what functions raise */
+			return EVN_BLAME_MESSAGE;
 	}
 }

@@ -71,7 +71,14 @@ extern void evn_ingest_housekeep(EvnIngest *ingest);
 /* the hash by which a resume anchor knows its message */
 extern int64 evn_ingest_hash(const EvnKafkaMessage *message);
 
-/* whether an error passes by itself: the batch is worth trying again as it is */
-extern bool evn_ingest_error_is_transient(int sqlerrcode);
+/* What an error of the transaction says, by its SQLSTATE. */
+typedef enum EvnIngestBlame
+{
+	EVN_BLAME_MESSAGE,		/* some message of the batch caused it: find it */
+	EVN_BLAME_CIRCUMSTANCE, /* passes by itself: the batch is worth trying again as it is */
+	EVN_BLAME_STREAM /* a missing table, a lost right: nothing can be stored until it is mended */
+} EvnIngestBlame;
+
+extern EvnIngestBlame evn_ingest_blame(int sqlerrcode);
 
 #endif /* EVN_INGEST_H */

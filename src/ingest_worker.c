@@ -414,25 +414,21 @@ turn(void)
 	}
 }
 
-/* What an error asks for: the same batch again, piece by piece, or a new connection. */
+/* What an error asks for: the same batch again, piece by piece, or a new beginning. */
 static void
 plan_retry(const ErrorData *error)
 {
-	if (!worker.storing)
-	{
+	EvnIngestBlame blame = evn_ingest_blame(error->sqlerrcode);
+
+	if (!worker.storing || blame == EVN_BLAME_STREAM)
 		disconnect();
+	else if (error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION &&
+			 ++worker.unique_failures <= UNIQUE_RETRIES)
 		return;
-	}
-	if (error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION && ++worker.unique_failures <= UNIQUE_RETRIES)
-		return;
-	if (!evn_ingest_error_is_transient(error->sqlerrcode))
-	{
-		/* bisected and failed all the same: no single message is to blame */
-		if (worker.bisect)
-			disconnect();
-		else
-			worker.bisect = true;
-	}
+	else if (blame == EVN_BLAME_MESSAGE && worker.bisect)
+		disconnect(); /* bisected and failed all the same: no single message is to blame */
+	else if (blame == EVN_BLAME_MESSAGE)
+		worker.bisect = true;
 }
 
 /* Whether the error is one that this stream stops at. */
@@ -442,7 +438,7 @@ is_final(const ErrorData *error)
 	if (!worker.storing)
 		return error->sqlerrcode == ERRCODE_DATA_CORRUPTED && worker.ingest != NULL;
 	return worker.ingest->stream->stop_on_error && error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION &&
-		   !evn_ingest_error_is_transient(error->sqlerrcode);
+		   evn_ingest_blame(error->sqlerrcode) == EVN_BLAME_MESSAGE;
 }
 
 static void

@@ -108,15 +108,14 @@ authors_expression(Oid stream)
 
 /* Each name of the list must be one of the gazetteer's: a typing error must not look like no posts. */
 static void
-require_known(Datum names, const char *what, const char *condition)
+require_known(Datum names, const char *what, const char *cities)
 {
 	Oid types[1] = {TEXTARRAYOID};
 
-	if (evn_spi_exec_args(
-			psprintf("SELECT n FROM pg_catalog.unnest($1) n"
-					 " WHERE NOT EXISTS (SELECT FROM evilnet.city c WHERE %s) LIMIT 1",
-					 condition),
-			1, types, &names, NULL, SPI_OK_SELECT) > 0)
+	if (evn_spi_exec_args(psprintf("SELECT n FROM pg_catalog.unnest($1) n"
+								   " WHERE NOT EXISTS (%s) LIMIT 1",
+								   cities),
+						  1, types, &names, NULL, SPI_OK_SELECT) > 0)
 	{
 		bool  isnull;
 		Datum name = evn_spi_value_or_null(0, 1, &isnull);
@@ -128,19 +127,20 @@ require_known(Datum names, const char *what, const char *condition)
 	}
 }
 
-#define COUNTRY_CONDITION \
-	"pg_catalog.upper(n) = c.country_code OR pg_catalog.lower(n) = pg_catalog.lower(c.country)"
-#define CITY_CONDITION \
-	"pg_catalog.lower(n) IN (pg_catalog.lower(c.name), pg_catalog.lower(c.ascii_name))"
+/* the cities that an element n of the list means */
+#define CITIES_OF_COUNTRY \
+	"SELECT c.city_id FROM evilnet.city c WHERE pg_catalog.upper(n) = c.country_code" \
+	" OR pg_catalog.lower(n) = pg_catalog.lower(c.country)"
+#define CITIES_OF_NAME "SELECT c.city_id FROM evilnet.find_city(n) c"
 
 /* Narrow a report to the named cities or countries, parameter $number. */
 static void
-append_filter(StringInfo sql, int number, const char *condition)
+append_filter(StringInfo sql, int number, const char *cities)
 {
 	appendStringInfo(
 		sql,
-		" AND b.city_id IN (SELECT c.city_id FROM evilnet.city c, pg_catalog.unnest($%d) n WHERE %s)",
-		number, condition);
+		" AND b.city_id IN (SELECT m.city_id FROM pg_catalog.unnest($%d) n CROSS JOIN LATERAL (%s) m)",
+		number, cities);
 }
 
 /* Run the report and hand its rows to the caller. */
@@ -194,13 +194,13 @@ evn_report_city_counts(PG_FUNCTION_ARGS)
 		authors_expression(PG_GETARG_OID(0)), by_city);
 	if (!PG_ARGISNULL(4))
 	{
-		require_known(values[3], "city", CITY_CONDITION);
-		append_filter(&sql, 4, CITY_CONDITION);
+		require_known(values[3], "city", CITIES_OF_NAME);
+		append_filter(&sql, 4, CITIES_OF_NAME);
 	}
 	if (!PG_ARGISNULL(5))
 	{
-		require_known(values[4], "country", COUNTRY_CONDITION);
-		append_filter(&sql, 5, COUNTRY_CONDITION);
+		require_known(values[4], "country", CITIES_OF_COUNTRY);
+		append_filter(&sql, 5, CITIES_OF_COUNTRY);
 	}
 	appendStringInfoString(&sql, " GROUP BY 1, 2) w JOIN evilnet.city c ON c.city_id = w.city_id"
 								 " ORDER BY 1, w.tweets DESC, 2");
@@ -260,8 +260,8 @@ evn_report_top_cities(PG_FUNCTION_ARGS)
 		metric, PG_GETARG_BOOL(5) ? "DESC" : "ASC", authors, by_city);
 	if (!PG_ARGISNULL(6))
 	{
-		require_known(values[3], "country", COUNTRY_CONDITION);
-		append_filter(&sql, 4, COUNTRY_CONDITION);
+		require_known(values[3], "country", CITIES_OF_COUNTRY);
+		append_filter(&sql, 4, CITIES_OF_COUNTRY);
 	}
 	appendStringInfoString(&sql, " GROUP BY 1) w JOIN evilnet.city c ON c.city_id = w.city_id"
 								 " ORDER BY 1, w.tweets DESC, 3, 2 LIMIT $3");

@@ -14,40 +14,38 @@
  * Latin letters from U+00C0 and U+1E00 on as the ASCII letter they are read
  * as; '1' to '5' stand for the pairs below, '.' for nothing.
  */
-static const char latin_extended[] =
-	"aaaaaa2ceeeeiiiidnooooo.ouuuuy41" /* U+00C0 */
-	"aaaaaa2ceeeeiiiidnooooo.ouuuuy4y"
-	"aaaaaaccccccccddddeeeeeeeeeegggg" /* U+0100 */
-	"gggghhhhiiiiiiiiii55jjkkklllllll"
-	"lllnnnnnnnnnoooooo33rrrrrrssssss"
-	"ssttttttuuuuuuuuuuuuwwyyyzzzzzzs"
-	"bb..bboccdddd.eeeffgg.iikkllmnno"
-	"oo..pp.....ttttuuuvyyzz........."
-	"....zzzlllnnnaaiioouuuuuuuuuueaa"
-	"aa22ggggkkoooo..jzzzgg..nnaa22oo"
-	"aaaaeeeeiiiioooorrrruuuusstt..hh" /* U+0200 */
-	"nd..zzaaeeooooooooyylntj..acclts"
-	"z..buveejj..rryy";
+static const char latin_extended[] = "aaaaaa2ceeeeiiiidnooooo.ouuuuy41" /* U+00C0 */
+									 "aaaaaa2ceeeeiiiidnooooo.ouuuuy4y"
+									 "aaaaaaccccccccddddeeeeeeeeeegggg" /* U+0100 */
+									 "gggghhhhiiiiiiiiii55jjkkklllllll"
+									 "lllnnnnnnnnnoooooo33rrrrrrssssss"
+									 "ssttttttuuuuuuuuuuuuwwyyyzzzzzzs"
+									 "bb..bboccdddd.eeeffgg.iikkllmnno"
+									 "oo..pp.....ttttuuuvyyzz........."
+									 "....zzzlllnnnaaiioouuuuuuuuuueaa"
+									 "aa22ggggkkoooo..jzzzgg..nnaa22oo"
+									 "aaaaeeeeiiiioooorrrruuuusstt..hh" /* U+0200 */
+									 "nd..zzaaeeooooooooyylntj..acclts"
+									 "z..buveejj..rryy";
 
-static const char latin_additional[] =
-	"aabbbbbbccddddddddddeeeeeeeeeeff" /* U+1E00 */
-	"gghhhhhhhhhhiiiikkkkkkllllllllmm"
-	"mmmmnnnnnnnnoooooooopppprrrrrrrr"
-	"ssssssssssttttttttuuuuuuuuuuvvvv"
-	"wwwwwwwwwwxxxxyyzzzzzzhtwyas..1d"
-	"aaaaaaaaaaaaaaaaaaaaaaaaeeeeeeee"
-	"eeeeeeeeiiiioooooooooooooooooooo"
-	"oooouuuuuuuuuuuuuuyyyyyyyyllvvyy";
+static const char latin_additional[] = "aabbbbbbccddddddddddeeeeeeeeeeff" /* U+1E00 */
+									   "gghhhhhhhhhhiiiikkkkkkllllllllmm"
+									   "mmmmnnnnnnnnoooooooopppprrrrrrrr"
+									   "ssssssssssttttttttuuuuuuuuuuvvvv"
+									   "wwwwwwwwwwxxxxyyzzzzzzhtwyas..1d"
+									   "aaaaaaaaaaaaaaaaaaaaaaaaeeeeeeee"
+									   "eeeeeeeeiiiioooooooooooooooooooo"
+									   "oooouuuuuuuuuuuuuuyyyyyyyyllvvyy";
 
 static const char *const latin_pairs[] = {"ss", "ae", "oe", "th", "ij"};
 
 /* Greek from U+0386 to U+03CE: U+0380 plus the byte is the plain small letter */
 static const uint8 greek[] = {
-	0x31, 0x00, 0x35, 0x37, 0x39, 0x00, 0x3f, 0x00, 0x45, 0x49,
-	0x39, 0x31, 0x32, 0x33, 0x34, 0x35, 0x36, 0x37, 0x38, 0x39, 0x3a, 0x3b, 0x3c, 0x3d, 0x3e, 0x3f,
-	0x40, 0x41, 0x43, 0x43, 0x44, 0x45, 0x46, 0x47, 0x48, 0x49, 0x39, 0x45, 0x31, 0x35, 0x37, 0x39,
-	0x45, 0x31, 0x32, 0x33, 0x34, 0x35, 0x36, 0x37, 0x38, 0x39, 0x3a, 0x3b, 0x3c, 0x3d, 0x3e, 0x3f,
-	0x40, 0x41, 0x43, 0x43, 0x44, 0x45, 0x46, 0x47, 0x48, 0x49, 0x39, 0x45, 0x3f, 0x45, 0x49};
+	0x31, 0x00, 0x35, 0x37, 0x39, 0x00, 0x3f, 0x00, 0x45, 0x49, 0x39, 0x31, 0x32, 0x33, 0x34,
+	0x35, 0x36, 0x37, 0x38, 0x39, 0x3a, 0x3b, 0x3c, 0x3d, 0x3e, 0x3f, 0x40, 0x41, 0x43, 0x43,
+	0x44, 0x45, 0x46, 0x47, 0x48, 0x49, 0x39, 0x45, 0x31, 0x35, 0x37, 0x39, 0x45, 0x31, 0x32,
+	0x33, 0x34, 0x35, 0x36, 0x37, 0x38, 0x39, 0x3a, 0x3b, 0x3c, 0x3d, 0x3e, 0x3f, 0x40, 0x41,
+	0x43, 0x43, 0x44, 0x45, 0x46, 0x47, 0x48, 0x49, 0x39, 0x45, 0x3f, 0x45, 0x49};
 
 /* words that are written in two ways */
 typedef struct WordForm
@@ -86,8 +84,7 @@ static uint32
 next_code_point(const unsigned char **cursor, const unsigned char *end)
 {
 	const unsigned char *p = *cursor;
-	int					 extra = p[0] < 0xE0 ? 1 : p[0] < 0xF0 ? 2
-															   : 3;
+	int					 extra = p[0] < 0xE0 ? 1 : p[0] < 0xF0 ? 2 : 3;
 	uint32				 code = p[0] & (0x3F >> extra);
 	int					 i;
 
@@ -170,8 +167,8 @@ static uint32
 fold_semitic(uint32 code)
 {
 	/* vowel signs */
-	if ((code >= 0x591 && code <= 0x5C7 && code != 0x5BE) ||
-		(code >= 0x64B && code <= 0x65F) || code == 0x670 || code == 0x640)
+	if ((code >= 0x591 && code <= 0x5C7 && code != 0x5BE) || (code >= 0x64B && code <= 0x65F) ||
+		code == 0x670 || code == 0x640)
 		return FOLD_NOTHING;
 	switch (code)
 	{
@@ -236,8 +233,9 @@ fold_symbol(uint32 code)
 static bool
 is_symbol(uint32 code)
 {
-	return (code >= 0x2000 && code <= 0x2BFF) || (code >= 0x3000 && code <= 0x303F && code != 0x3005) ||
-		   code == 0x30FB || (code >= 0xFE00 && code <= 0xFE0F) || code == 0xFEFF ||
+	return (code >= 0x2000 && code <= 0x2BFF) ||
+		   (code >= 0x3000 && code <= 0x303F && code != 0x3005) || code == 0x30FB ||
+		   (code >= 0xFE00 && code <= 0xFE0F) || code == 0xFEFF ||
 		   (code >= 0xFF01 && code <= 0xFF5E) || (code >= 0x1F000 && code <= 0x1FAFF);
 }
 
@@ -318,7 +316,8 @@ end_word(Writer *writer)
 		return;
 	for (i = 0; i < (int) lengthof(word_forms); i++)
 	{
-		if (strlen(word_forms[i].from) == (size_t) len && memcmp(word, word_forms[i].from, len) == 0)
+		if (strlen(word_forms[i].from) == (size_t) len &&
+			memcmp(word, word_forms[i].from, len) == 0)
 		{
 			int to_len = (int) strlen(word_forms[i].to);
 

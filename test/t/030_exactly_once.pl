@@ -41,6 +41,7 @@ sub is_noticed
 	$found{'dead letters'} = $wrong;
 	is_deeply([ sort grep { $found{$_} > 0 } keys %found ], [ sort @what ], "noticed: $change");
 	$node->safe_psql('postgres', $undo);
+	return;
 }
 
 $node->safe_psql('postgres', "SELECT evilnet.pause('by_1')");
@@ -48,10 +49,14 @@ is_noticed('UPDATE by_1 SET id = -id WHERE id = (SELECT min(id) FROM by_1)',
 	'UPDATE by_1 SET id = -id WHERE id < 0', 'posts');
 is_noticed('UPDATE by_1 SET city_id = -city_id - 1 WHERE id = (SELECT min(id) FROM by_1)',
 	'UPDATE by_1 SET city_id = -city_id - 1 WHERE city_id < 0', 'cities of posts');
-my $slot = '(bucket, city_id, evilnet_slot) = (SELECT bucket, city_id, evilnet_slot FROM by_1_by_city_slots LIMIT 1)';
-my $moved = $node->safe_psql('postgres', "SELECT bucket, city_id FROM by_1_by_city_slots LIMIT 1") =~ s/\|.*//sr;
-is_noticed("UPDATE by_1_by_city_slots SET tweets = tweets + 1 WHERE ctid = (SELECT min(ctid) FROM by_1_by_city_slots)",
-	'SELECT 1', 'counts per city and 5 minutes', 'counts per city and minute');
+my $key = '(bucket, city_id, evilnet_slot)';
+my $first = "WHERE $key = (SELECT bucket, city_id, evilnet_slot FROM by_1_by_city_slots ORDER BY 1, 2, 3 LIMIT 1)";
+is_noticed("UPDATE by_1_by_city_slots SET tweets = tweets + 1 $first",
+	"UPDATE by_1_by_city_slots SET tweets = tweets - 1 $first",
+	'counts per city and 5 minutes', 'counts per city and minute');
+my $letter = "WHERE dead_letter_id = (SELECT min(dead_letter_id) FROM evilnet.dead_letter WHERE stream = 'by_1'::regclass)";
+is_noticed("UPDATE evilnet.dead_letter SET payload = payload || 'x' $letter",
+	"UPDATE evilnet.dead_letter SET payload = substr(payload, 1, length(payload) - 1) $letter", 'dead letters');
 is_noticed("UPDATE evilnet.batch SET to_offset = to_offset + 1 WHERE from_offset = 0 AND kafka_partition = 1",
 	"UPDATE evilnet.batch SET to_offset = to_offset - 1 WHERE from_offset = 0 AND kafka_partition = 1",
 	'breaks in the journal');
