@@ -346,6 +346,7 @@ CREATE TABLE evilnet.stream_offset (
 	stream regclass NOT NULL REFERENCES evilnet.stream ON DELETE CASCADE,
 	kafka_partition int NOT NULL,
 	next_offset bigint NOT NULL,
+	topic_partitions int NOT NULL,
 	epoch bigint NOT NULL DEFAULT 0,
 	anchor_offset bigint,
 	anchor_timestamp bigint,
@@ -366,6 +367,7 @@ COMMENT ON TABLE evilnet.stream_offset IS 'position and totals of each Kafka par
 COMMENT ON COLUMN evilnet.stream_offset.stream IS 'the stream''s table';
 COMMENT ON COLUMN evilnet.stream_offset.kafka_partition IS 'Kafka partition number';
 COMMENT ON COLUMN evilnet.stream_offset.next_offset IS 'offset of the next message to store';
+COMMENT ON COLUMN evilnet.stream_offset.topic_partitions IS 'partitions the topic had when this position was made: one that is added later is read from its beginning, whatever start_at says';
 COMMENT ON COLUMN evilnet.stream_offset.epoch IS 'counts the workers that have owned the partition; a former owner is fenced off by it';
 COMMENT ON COLUMN evilnet.stream_offset.anchor_offset IS 'offset of the last stored message, checked at start to detect a re-created topic';
 COMMENT ON COLUMN evilnet.stream_offset.anchor_timestamp IS 'Kafka timestamp of that message, milliseconds since 1970';

@@ -6,20 +6,8 @@
 #ifndef EVN_COMPAT_H
 #define EVN_COMPAT_H
 
-#include "access/genam.h"
-#include "catalog/dependency.h"
-#include "catalog/pg_class.h"
-#include "catalog/pg_collation.h"
-#include "catalog/pg_database.h"
-#include "catalog/pg_foreign_server.h"
-#include "commands/dbcommands.h"
-#include "executor/executor.h"
+#include "common/jsonapi.h"
 #include "mb/pg_wchar.h"
-#include "nodes/parsenodes.h"
-#include "optimizer/optimizer.h"
-#include "utils/acl.h"
-#include "utils/builtins.h"
-#include "utils/memutils.h"
 
 #if PG_VERSION_NUM < 150000 || PG_VERSION_NUM >= 190000
 #error "evilnet needs PostgreSQL 15 to 18"
@@ -29,6 +17,41 @@
 #if PG_VERSION_NUM < 180000
 #define pg_noreturn pg_attribute_noreturn()
 #endif
+
+/*
+ * Begin to read a JSON text, UTF-8, token by token.  The lexer is the caller's
+ * own from 17 on; until 16 a constructor would allocate one.
+ */
+static inline void
+evn_json_lex_open(JsonLexContext *lex, const char *json, size_t len)
+{
+#if PG_VERSION_NUM >= 170000
+	(void) makeJsonLexContextCstringLen(lex, json, len, PG_UTF8, false);
+#else
+	memset(lex, 0, sizeof(JsonLexContext));
+	lex->input = lex->token_terminator = lex->line_start = unconstify(char *, json);
+	lex->input_length = (int) len;
+	lex->input_encoding = PG_UTF8;
+	lex->line_number = 1;
+#endif
+}
+
+/* All that follows is for the server; files of pure C see what is above. */
+#ifdef POSTGRES_H
+
+#include "access/genam.h"
+#include "catalog/dependency.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_database.h"
+#include "catalog/pg_foreign_server.h"
+#include "commands/dbcommands.h"
+#include "executor/executor.h"
+#include "nodes/parsenodes.h"
+#include "optimizer/optimizer.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
 
 /* pg_database_ownercheck became object_ownercheck in 16 */
 static inline bool
@@ -122,5 +145,7 @@ evn_insert_index_tuples(ResultRelInfo *result, TupleTableSlot *slot, EState *est
 	return ExecInsertIndexTuples(result, slot, estate, false, false, NULL, NIL);
 #endif
 }
+
+#endif /* POSTGRES_H */
 
 #endif							/* EVN_COMPAT_H */

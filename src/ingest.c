@@ -32,33 +32,36 @@
 #define BUDGET_WINDOW  10000 /* messages the error budget looks back on, about */
 #define BUDGET_MINIMUM 1000	 /* no judgement on fewer */
 
-static void
+/* Returns the caller's memory context, for commit_transaction: what lives there outlives us. */
+static MemoryContext
 begin_transaction(void)
 {
+	MemoryContext caller = CurrentMemoryContext;
+
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
+	return caller;
 }
 
 static void
-commit_transaction(void)
+commit_transaction(MemoryContext caller)
 {
 	PopActiveSnapshot();
 	CommitTransactionCommand();
+	MemoryContextSwitchTo(caller);
 }
 
 EvnIngest *
 evn_ingest_open(Oid relid, int worker)
 {
-	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext caller = begin_transaction();
 	MemoryContext transaction;
 	EvnIngest	 *ingest = NULL;
 	EvnStream	 *stream;
 
-	begin_transaction();
 	if (!evn_spi_catalog_usable(LOG))
 	{
-		commit_transaction();
-		MemoryContextSwitchTo(caller);
+		commit_transaction(caller);
 		return NULL;
 	}
 	transaction = MemoryContextSwitchTo(caller);
@@ -71,8 +74,7 @@ evn_ingest_open(Oid relid, int worker)
 		ingest->aggregates = evn_aggregates_load(stream);
 	}
 	MemoryContextSwitchTo(transaction);
-	commit_transaction();
-	MemoryContextSwitchTo(caller);
+	commit_transaction(caller);
 	return ingest;
 }
 
@@ -110,11 +112,12 @@ fill_position(EvnPosition *position, uint64 row)
 void
 evn_ingest_claim(EvnIngest *ingest, EvnPosition *positions, int npositions)
 {
-	Oid	   types[2] = {REGCLASSOID, INT4ARRAYOID};
-	Datum  values[2];
-	EvnSpi spi;
+	MemoryContext caller;
+	Oid			  types[2] = {REGCLASSOID, INT4ARRAYOID};
+	Datum		  values[2];
+	EvnSpi		  spi;
 
-	begin_transaction();
+	caller = begin_transaction();
 	evn_spi_begin(&spi, InvalidOid);
 	values[0] = ObjectIdGetDatum(ingest->stream->relid);
 	values[1] = int4_array(positions, npositions);
@@ -133,34 +136,61 @@ evn_ingest_claim(EvnIngest *ingest, EvnPosition *positions, int npositions)
 			if (positions[i].partition == DatumGetInt32(evn_spi_value(row, 1)))
 				fill_position(&positions[i], row);
 	evn_spi_end(&spi);
-	commit_transaction();
+	commit_transaction(caller);
+}
+
+int
+evn_ingest_known_partitions(EvnIngest *ingest)
+{
+	MemoryContext caller = begin_transaction();
+	EvnSpi		  spi;
+	bool		  isnull;
+	int			  known;
+
+	evn_spi_begin(&spi, InvalidOid);
+	evn_spi_execf(
+		SPI_OK_SELECT,
+		"SELECT pg_catalog.min(topic_partitions) FROM evilnet.stream_offset WHERE stream = %u",
+		ingest->stream->relid);
+	known = DatumGetInt32(evn_spi_value_or_null(0, 1, &isnull));
+	evn_spi_end(&spi);
+	commit_transaction(caller);
+	return isnull ? PG_INT32_MAX : known;
+}
+
+/* The stream's row is locked: a seek() either came before and is seen, or waits. */
+static void
+insert_start(EvnIngest *ingest, EvnPosition *position, int topic_partitions)
+{
+	Oid	  types[5] = {REGCLASSOID, INT4OID, INT8OID, INT4OID, TEXTOID};
+	Datum values[5] = {ObjectIdGetDatum(ingest->stream->relid), Int32GetDatum(position->partition),
+					   Int64GetDatum(position->next_offset), Int32GetDatum(topic_partitions),
+					   CStringGetTextDatum(ingest->stream->start_at)};
+
+	/* another owner that was quicker makes this fail: tried again from the beginning */
+	if (evn_spi_exec_args(
+			"INSERT INTO evilnet.stream_offset (stream, kafka_partition, next_offset, topic_partitions, epoch)"
+			" SELECT $1, $2, $3, $4, 1 FROM evilnet.stream s WHERE s.stream = $1 AND s.start_at = $5 FOR SHARE",
+			5, types, values, NULL, SPI_OK_INSERT) == 0)
+		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						errmsg("the start of stream %s was changed", ingest->stream->name)));
+	position->epoch = 1;
+	position->is_new = false;
 }
 
 void
-evn_ingest_set_start(EvnIngest *ingest, EvnPosition *positions, int npositions)
+evn_ingest_set_start(EvnIngest *ingest, EvnPosition *positions, int npositions,
+					 int topic_partitions)
 {
-	Oid	   types[3] = {REGCLASSOID, INT4OID, INT8OID};
-	EvnSpi spi;
+	MemoryContext caller = begin_transaction();
+	EvnSpi		  spi;
 
-	begin_transaction();
 	evn_spi_begin(&spi, InvalidOid);
 	for (int i = 0; i < npositions; i++)
-	{
-		Datum values[3] = {ObjectIdGetDatum(ingest->stream->relid),
-						   Int32GetDatum(positions[i].partition),
-						   Int64GetDatum(positions[i].next_offset)};
-
-		if (!positions[i].is_new)
-			continue;
-		/* another owner that was quicker makes this fail: tried again from the claim on */
-		evn_spi_exec_args(
-			"INSERT INTO evilnet.stream_offset (stream, kafka_partition, next_offset, epoch)"
-			" VALUES ($1, $2, $3, 1)",
-			3, types, values, NULL, SPI_OK_INSERT);
-		positions[i].epoch = 1;
-	}
+		if (positions[i].is_new)
+			insert_start(ingest, &positions[i], topic_partitions);
 	evn_spi_end(&spi);
-	commit_transaction();
+	commit_transaction(caller);
 }
 
 /* A statement prepared on first use and kept for the life of the process. */
@@ -445,13 +475,13 @@ write_books(EvnIngest *ingest, const EvnBatch *batch)
 bool
 evn_ingest_store(EvnIngest *ingest, EvnBatch *batch, bool bisect, int64 stage_us[EVN_NSTAGES])
 {
-	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext caller;
 	instr_time	  start;
 	instr_time	  end;
 	int64		  inside = stage_us[EVN_STAGE_INSERT] + stage_us[EVN_STAGE_MERGE];
 
 	INSTR_TIME_SET_CURRENT(start);
-	begin_transaction();
+	caller = begin_transaction();
 	if (!fence(ingest, batch))
 	{
 		AbortCurrentTransaction();
@@ -464,8 +494,7 @@ evn_ingest_store(EvnIngest *ingest, EvnBatch *batch, bool bisect, int64 stage_us
 	else if (batch->nmessages > 0)
 		apply_range(ingest, batch->messages, batch->nmessages, stage_us);
 	write_books(ingest, batch);
-	commit_transaction();
-	MemoryContextSwitchTo(caller);
+	commit_transaction(caller);
 	INSTR_TIME_SET_CURRENT(end);
 	INSTR_TIME_SUBTRACT(end, start);
 	inside = stage_us[EVN_STAGE_INSERT] + stage_us[EVN_STAGE_MERGE] - inside;
@@ -494,11 +523,12 @@ evn_ingest_over_budget(EvnIngest *ingest, const EvnBatch *batch)
 void
 evn_ingest_stop(EvnIngest *ingest, const char *reason)
 {
-	Oid	   types[2] = {REGCLASSOID, TEXTOID};
-	Datum  values[2];
-	EvnSpi spi;
+	MemoryContext caller;
+	Oid			  types[2] = {REGCLASSOID, TEXTOID};
+	Datum		  values[2];
+	EvnSpi		  spi;
 
-	begin_transaction();
+	caller = begin_transaction();
 	evn_spi_begin(&spi, InvalidOid);
 	values[0] = ObjectIdGetDatum(ingest->stream->relid);
 	values[1] = CStringGetTextDatum(reason);
@@ -506,37 +536,39 @@ evn_ingest_stop(EvnIngest *ingest, const char *reason)
 		"UPDATE evilnet.stream SET enabled = false, stop_reason = $2 WHERE stream = $1", 2, types,
 		values, NULL, SPI_OK_UPDATE);
 	evn_spi_end(&spi);
-	commit_transaction();
+	commit_transaction(caller);
 }
 
 static void
 make_partitions_ahead(EvnIngest *ingest)
 {
-	TimestampTz now = GetCurrentTimestamp();
-	Oid			userid;
-	int			sec_context;
+	MemoryContext caller;
+	TimestampTz	  now = GetCurrentTimestamp();
+	Oid			  userid;
+	int			  sec_context;
 
 	if (!ingest->stream->store)
 		return;
-	begin_transaction();
+	caller = begin_transaction();
 	GetUserIdAndSecContext(&userid, &sec_context);
 	SetUserIdAndSecContext(ingest->stream->owner, sec_context | SECURITY_LOCAL_USERID_CHANGE |
 													  SECURITY_RESTRICTED_OPERATION);
 	evn_row_store_make_partition(ingest->stream, now);
 	evn_row_store_make_partition(ingest->stream, now + ingest->stream->partition_us);
 	SetUserIdAndSecContext(userid, sec_context);
-	commit_transaction();
+	commit_transaction(caller);
 }
 
 void
 evn_ingest_housekeep(EvnIngest *ingest)
 {
-	EvnSpi spi;
+	MemoryContext caller;
+	EvnSpi		  spi;
 
 	make_partitions_ahead(ingest);
 	if (evn_journal_retention < 0)
 		return;
-	begin_transaction();
+	caller = begin_transaction();
 	evn_spi_begin(&spi, InvalidOid);
 	evn_spi_execf(SPI_OK_DELETE,
 				  "DELETE FROM evilnet.batch b WHERE b.stream = %u AND b.kafka_partition %% %d = %d"
@@ -544,7 +576,7 @@ evn_ingest_housekeep(EvnIngest *ingest)
 				  ingest->stream->relid, ingest->stream->workers, ingest->worker,
 				  evn_journal_retention);
 	evn_spi_end(&spi);
-	commit_transaction();
+	commit_transaction(caller);
 }
 
 int64

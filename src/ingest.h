@@ -47,8 +47,16 @@ extern EvnIngest *evn_ingest_open(Oid stream, int worker);
  */
 extern void evn_ingest_claim(EvnIngest *ingest, EvnPosition *positions, int npositions);
 
+/*
+ * How many partitions the topic had when the first of the stored positions was
+ * made: a new partition beyond them was added since.  PG_INT32_MAX when there
+ * are no positions.  Own transaction.
+ */
+extern int evn_ingest_known_partitions(EvnIngest *ingest);
+
 /* Store where new partitions start (those with is_new).  Own transaction. */
-extern void evn_ingest_set_start(EvnIngest *ingest, EvnPosition *positions, int npositions);
+extern void evn_ingest_set_start(EvnIngest *ingest, EvnPosition *positions, int npositions,
+								 int topic_partitions);
 
 /*
  * Store a batch in a transaction of its own.  False when another worker owns

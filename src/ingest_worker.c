@@ -67,6 +67,10 @@ static IngestWorker worker;
 static void
 close_consumer(int code, Datum arg)
 {
+	/* the library waits for its messages to be given back */
+	if (worker.reader != NULL)
+		evn_partition_reader_reset(worker.reader);
+	worker.reader = NULL;
 	if (worker.consumer != NULL)
 		evn_kafka_consumer_close(worker.consumer);
 	worker.consumer = NULL;
@@ -76,12 +80,9 @@ close_consumer(int code, Datum arg)
 static void
 disconnect(void)
 {
-	if (worker.reader != NULL)
-		evn_partition_reader_reset(worker.reader);
 	close_consumer(0, (Datum) 0);
 	if (worker.ingest != NULL)
 		evn_aggregates_unload(worker.ingest->aggregates);
-	worker.reader = NULL;
 	worker.ingest = NULL;
 	MemoryContextReset(worker.context);
 	MemoryContextReset(worker.batch_context);
@@ -324,12 +325,11 @@ store(void)
 	worker.storing = false;
 	if (!stored)
 	{
-		ereport(
-			LOG,
-			(errmsg(
-				"evilnet worker of stream %s lost its partitions to another one, taking them over again",
-				worker.ingest->stream->name)));
-		evn_partition_reader_assign(worker.reader);
+		/* or its positions were set anew by seek(): begin again from the catalog */
+		ereport(LOG,
+				(errmsg("evilnet worker of stream %s lost its partitions, taking them over again",
+						worker.ingest->stream->name)));
+		disconnect();
 		return;
 	}
 	worker.bisect = false;
@@ -376,12 +376,11 @@ wait_for_messages(long timeout_ms)
 static void
 check_minute(void)
 {
-	EvnBatch *batch = evn_partition_reader_batch(worker.reader);
-
-	if (GetCurrentTimestamp() < worker.housekeep_at)
+	if (worker.reader == NULL || GetCurrentTimestamp() < worker.housekeep_at)
 		return;
 	housekeep();
-	if (batch->nmessages == 0 && evn_partition_reader_changed(worker.reader))
+	if (evn_partition_reader_batch(worker.reader)->nmessages == 0 &&
+		evn_partition_reader_changed(worker.reader))
 		evn_partition_reader_assign(worker.reader);
 }
 
@@ -397,7 +396,6 @@ turn(void)
 	{
 		refresh_cities(); /* costs nothing unless the gazetteer changed */
 		store();
-		check_minute();
 	}
 	else if (!got)
 	{
@@ -409,8 +407,6 @@ turn(void)
 			evn_worker_set_state(EVN_WORKER_IDLE);
 		wait_for_messages(due < 0 ? HOUSEKEEP_MS : due);
 		evn_worker_set_state(EVN_WORKER_RUNNING);
-		if (due < 0)
-			check_minute();
 	}
 }
 
@@ -485,13 +481,14 @@ run(void)
 {
 	PG_TRY();
 	{
-		if (worker.reader == NULL)
-			connect_stream();
-		MemoryContextSwitchTo(worker.batch_context);
 		for (;;)
 		{
 			evn_worker_check_interrupts();
+			if (worker.reader == NULL)
+				connect_stream();
+			MemoryContextSwitchTo(worker.batch_context);
 			turn();
+			check_minute();
 		}
 	}
 	PG_CATCH();

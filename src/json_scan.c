@@ -1,17 +1,15 @@
 /*
  * json_scan.c
- *		A pull scanner for JSON.
+ *		A pull scanner for JSON over PostgreSQL's lexer.
  *
- * PostgreSQL's own lexer, with which this began, takes as long for the tokens
- * alone as the whole decoding takes with this, and leaves the grammar and the
- * meaning of escapes to its callers.  The fuzz target holds the two against
- * each other.
+ * The lexer leaves to us the grammar, so that values are read as they come and
+ * nothing recurses, and what the escapes of a string mean.
  */
 #include "c.h"
 
+#include "compat.h"
 #include "json_scan.h"
 #include "mb/pg_wchar.h"
-#include "port/pg_bitutils.h"
 
 #define UNICODE_ESCAPE_LEN 6 /* \uXXXX */
 
@@ -25,7 +23,7 @@ evn_json_scan_fail(EvnJsonScan *scan, EvnDecodeResult error)
 
 /* ---- escapes ---- */
 
-/* The code unit of the \uXXXX at s, or -1. */
+/* The code unit of the \uXXXX at s, or -1 if there is none; its digits are known to be such. */
 static int
 read_code_unit(const char *s, const char *end)
 {
@@ -35,22 +33,13 @@ read_code_unit(const char *s, const char *end)
 	if (end - s < UNICODE_ESCAPE_LEN || s[0] != '\\' || s[1] != 'u')
 		return -1;
 	for (i = 2; i < UNICODE_ESCAPE_LEN; i++)
-	{
-		unsigned char c = (unsigned char) s[i];
-
-		if (c >= '0' && c <= '9')
-			unit = unit * 16 + c - '0';
-		else if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
-			unit = unit * 16 + (c | 0x20) - 'a' + 10;
-		else
-			return -1;
-	}
+		unit = unit * 16 + (s[i] <= '9' ? s[i] - '0' : (s[i] | 0x20) - 'a' + 10);
 	return unit;
 }
 
 /*
  * The code point of the \u escape or surrogate pair at *s, which is moved
- * behind it; -1 when it is malformed or half a pair.
+ * behind it; -1 when it is half a pair.
  */
 static int
 read_code_point(const char **s, const char *end)
@@ -72,16 +61,37 @@ read_code_point(const char **s, const char *end)
 	return unit;
 }
 
-/* What the character after a backslash stands for, 0 for none; \u is not among them. */
+/* Refuse half surrogate pairs and NUL, which the lexer lets pass as long as it does not unescape. */
+static bool
+check_escapes(EvnJsonScan *scan, EvnText raw)
+{
+	const char *end = raw.data + raw.len;
+	const char *s = raw.data;
+
+	while ((s = memchr(s, '\\', end - s)) != NULL)
+	{
+		int code_point;
+
+		if (s[1] != 'u')
+		{
+			s += 2;
+			continue;
+		}
+		code_point = read_code_point(&s, end);
+		if (code_point < 0)
+			return evn_json_scan_fail(scan, EVN_DECODE_BAD_ESCAPE);
+		if (code_point == 0)
+			return evn_json_scan_fail(scan, EVN_DECODE_NUL);
+	}
+	return true;
+}
+
+/* What the character after a backslash stands for; \u is not among them. */
 static char
 simple_escape(char c)
 {
 	switch (c)
 	{
-		case '"':
-		case '\\':
-		case '/':
-			return c;
 		case 'b':
 			return '\b';
 		case 'f':
@@ -93,31 +103,8 @@ simple_escape(char c)
 		case 't':
 			return '\t';
 		default:
-			return '\0';
+			return c;
 	}
-}
-
-/* Step over the escape at scan->pos. */
-static bool
-pass_escape(EvnJsonScan *scan)
-{
-	int code_point;
-
-	if (scan->end - scan->pos < 2)
-		return evn_json_scan_fail(scan, EVN_DECODE_BAD_JSON);
-	if (scan->pos[1] != 'u')
-	{
-		if (simple_escape(scan->pos[1]) == '\0')
-			return evn_json_scan_fail(scan, EVN_DECODE_BAD_ESCAPE);
-		scan->pos += 2;
-		return true;
-	}
-	code_point = read_code_point(&scan->pos, scan->end);
-	if (code_point < 0)
-		return evn_json_scan_fail(scan, EVN_DECODE_BAD_ESCAPE);
-	if (code_point == 0)
-		return evn_json_scan_fail(scan, EVN_DECODE_NUL);
-	return true;
 }
 
 static int
@@ -177,135 +164,40 @@ evn_json_scan_text(EvnJsonScan *scan, EvnArena *arena, const EvnJsonString *stri
 
 /* ---- tokens ---- */
 
-static inline void
-skip_white_space(EvnJsonScan *scan)
-{
-	while (scan->pos < scan->end &&
-		   (*scan->pos == ' ' || *scan->pos == '\t' || *scan->pos == '\n' || *scan->pos == '\r'))
-		scan->pos++;
-}
-
-/* The next character that is not white space, or NUL, which no text holds, at the end. */
-static inline char
-peek(EvnJsonScan *scan)
-{
-	if (scan->pos < scan->end && (unsigned char) *scan->pos > ' ')
-		return *scan->pos;
-	skip_white_space(scan);
-	return scan->pos < scan->end ? *scan->pos : '\0';
-}
-
-/* Step over this character, which must come next. */
+/* Step to the next token. */
 static inline bool
-expect(EvnJsonScan *scan, char c)
+next_token(EvnJsonScan *scan)
 {
-	if (peek(scan) != c)
-		return evn_json_scan_fail(scan, EVN_DECODE_BAD_JSON);
-	scan->pos++;
-	return true;
+	JsonParseErrorType result = json_lex(&scan->lex);
+
+	if (likely(result == JSON_SUCCESS))
+		return true;
+	if (result == JSON_ESCAPING_INVALID || result == JSON_UNICODE_ESCAPE_FORMAT)
+		return evn_json_scan_fail(scan, EVN_DECODE_BAD_ESCAPE);
+	return evn_json_scan_fail(scan, EVN_DECODE_BAD_JSON);
 }
 
-/* all bytes of a word the same */
-#define EACH_BYTE(c) (UINT64CONST(0x0101010101010101) * (c))
-
-/* Non-zero where a byte of the word is 0; bytes above such a one may show too. */
-static inline uint64
-zero_bytes(uint64 word)
+/* The token at hand must be this one. */
+static inline bool
+require(EvnJsonScan *scan, JsonTokenType type)
 {
-	return (word - EACH_BYTE(1)) & ~word & EACH_BYTE(0x80);
+	return likely(scan->lex.token_type == type) || evn_json_scan_fail(scan, EVN_DECODE_BAD_JSON);
 }
 
-/* The first quote, backslash or control character from pos on, or the end. */
-static inline const char *
-find_special(const char *pos, const char *end)
+static inline bool
+expect(EvnJsonScan *scan, JsonTokenType type)
 {
-#ifndef WORDS_BIGENDIAN
-	for (; end - pos >= (int) sizeof(uint64); pos += sizeof(uint64))
-	{
-		uint64 word;
-		uint64 special;
-
-		memcpy(&word, pos, sizeof(word));
-		special = zero_bytes(word ^ EACH_BYTE('"')) | zero_bytes(word ^ EACH_BYTE('\\')) |
-				  ((word - EACH_BYTE(0x20)) & ~word & EACH_BYTE(0x80));
-		if (special != 0)
-			return pos + pg_rightmost_one_pos64(special) / BITS_PER_BYTE;
-	}
-#endif
-	while (pos < end && *pos != '"' && *pos != '\\' && (unsigned char) *pos >= 0x20)
-		pos++;
-	return pos;
+	return next_token(scan) && require(scan, type);
 }
 
-/* A string, whose opening quote is at scan->pos. */
+/* The token at hand as a string, which it is. */
 static inline bool
 take_string(EvnJsonScan *scan, EvnJsonString *string)
 {
-	const char *start = ++scan->pos;
-
-	string->escaped = false;
-	for (;;)
-	{
-		scan->pos = find_special(scan->pos, scan->end);
-		if (unlikely(scan->pos == scan->end || (unsigned char) *scan->pos < 0x20))
-			return evn_json_scan_fail(scan, EVN_DECODE_BAD_JSON);
-		if (*scan->pos == '"')
-			break;
-		string->escaped = true;
-		if (!pass_escape(scan))
-			return false;
-	}
-	string->raw.data = start;
-	string->raw.len = (int32) (scan->pos - start);
-	scan->pos++;
-	return true;
-}
-
-/* One digit or more. */
-static inline bool
-pass_digits(EvnJsonScan *scan)
-{
-	const char *start = scan->pos;
-
-	while (scan->pos < scan->end && *scan->pos >= '0' && *scan->pos <= '9')
-		scan->pos++;
-	return scan->pos > start || evn_json_scan_fail(scan, EVN_DECODE_BAD_JSON);
-}
-
-static inline bool
-pass_char(EvnJsonScan *scan, char c)
-{
-	if (scan->pos == scan->end || *scan->pos != c)
-		return false;
-	scan->pos++;
-	return true;
-}
-
-static bool
-pass_number(EvnJsonScan *scan)
-{
-	(void) pass_char(scan, '-');
-	/* no further digit may follow a leading zero; if one does, it is no comma either */
-	if (!pass_char(scan, '0') && !pass_digits(scan))
-		return false;
-	if (pass_char(scan, '.') && !pass_digits(scan))
-		return false;
-	if (pass_char(scan, 'e') || pass_char(scan, 'E'))
-	{
-		if (!pass_char(scan, '-'))
-			(void) pass_char(scan, '+');
-		return pass_digits(scan);
-	}
-	return true;
-}
-
-static bool
-pass_word(EvnJsonScan *scan, const char *word, int len)
-{
-	if (scan->end - scan->pos < len || memcmp(scan->pos, word, len) != 0)
-		return evn_json_scan_fail(scan, EVN_DECODE_BAD_JSON);
-	scan->pos += len;
-	return true;
+	string->raw.data = scan->lex.token_start + 1;
+	string->raw.len = (int32) (scan->lex.token_terminator - 1 - string->raw.data);
+	string->escaped = memchr(string->raw.data, '\\', string->raw.len) != NULL;
+	return likely(!string->escaped) || check_escapes(scan, string->raw);
 }
 
 /* ---- grammar ---- */
@@ -321,83 +213,71 @@ enter(EvnJsonScan *scan, bool object)
 	scan->objects = object ? scan->objects | bit : scan->objects & ~bit;
 	scan->depth++;
 	scan->opened = true;
-	scan->pos++;
 	return true;
 }
 
-static inline bool
-take_number(EvnJsonScan *scan, EvnJsonValue *value)
-{
-	value->type = EVN_JSON_NUMBER;
-	if (!pass_number(scan))
-		return false;
-	value->text.raw.len = (int32) (scan->pos - value->text.raw.data);
-	return true;
-}
-
-/* Begin the value that comes next; all of it unless it is an object or array. */
+/* The token at hand as a value, or the beginning of one. */
 static inline bool
 take_value(EvnJsonScan *scan, EvnJsonValue *value)
 {
-	char c = peek(scan);
-
-	value->text.raw.data = scan->pos;
+	value->text.raw.data = scan->lex.token_start;
 	value->text.raw.len = 0;
 	value->text.escaped = false;
-	switch (c)
+	switch (scan->lex.token_type)
 	{
-		case '"':
+		case JSON_TOKEN_STRING:
 			value->type = EVN_JSON_STRING;
 			return take_string(scan, &value->text);
-		case '{':
+		case JSON_TOKEN_NUMBER:
+			value->type = EVN_JSON_NUMBER;
+			value->text.raw.len = (int32) (scan->lex.token_terminator - scan->lex.token_start);
+			return true;
+		case JSON_TOKEN_OBJECT_START:
 			value->type = EVN_JSON_OBJECT;
 			return enter(scan, true);
-		case '[':
+		case JSON_TOKEN_ARRAY_START:
 			value->type = EVN_JSON_ARRAY;
 			return enter(scan, false);
-		case 'n':
+		case JSON_TOKEN_NULL:
 			value->type = EVN_JSON_NULL;
-			return pass_word(scan, "null", 4);
-		case 't':
+			return true;
+		case JSON_TOKEN_TRUE:
 			value->type = EVN_JSON_TRUE;
-			return pass_word(scan, "true", 4);
-		case 'f':
+			return true;
+		case JSON_TOKEN_FALSE:
 			value->type = EVN_JSON_FALSE;
-			return pass_word(scan, "false", 5);
+			return true;
 		default:
-			return take_number(scan, value);
+			return evn_json_scan_fail(scan, EVN_DECODE_BAD_JSON);
 	}
 }
 
 /*
- * Step to the next member, past a comma if there must be one; false at the
- * container's end, which is then left.
+ * Step to the first token of the next member, past a comma if there must be
+ * one; false at the container's end, which is then left.
  */
 static inline bool
-next_member(EvnJsonScan *scan, char closing)
+next_member(EvnJsonScan *scan, JsonTokenType closing)
 {
 	bool first = scan->opened;
 
-	if (unlikely(scan->error != EVN_DECODE_OK))
+	if (unlikely(scan->error != EVN_DECODE_OK) || !next_token(scan))
 		return false;
 	scan->opened = false;
-	if (peek(scan) == closing)
+	if (scan->lex.token_type == closing)
 	{
-		scan->pos++;
 		scan->depth--;
 		return false;
 	}
-	return first || expect(scan, ',');
+	return first || (require(scan, JSON_TOKEN_COMMA) && next_token(scan));
 }
 
 static inline bool
 take_field(EvnJsonScan *scan, EvnJsonString *name, EvnJsonValue *value)
 {
-	if (!next_member(scan, '}'))
-		return false;
-	if (unlikely(peek(scan) != '"'))
-		return evn_json_scan_fail(scan, EVN_DECODE_BAD_JSON);
-	return take_string(scan, name) && expect(scan, ':') && take_value(scan, value);
+	return next_member(scan, JSON_TOKEN_OBJECT_END) && require(scan, JSON_TOKEN_STRING) &&
+		   take_string(scan, name) && expect(scan, JSON_TOKEN_COLON) && next_token(scan) &&
+		   take_value(scan, value);
 }
 
 bool
@@ -409,7 +289,7 @@ evn_json_scan_field(EvnJsonScan *scan, EvnJsonString *name, EvnJsonValue *value)
 bool
 evn_json_scan_element(EvnJsonScan *scan, EvnJsonValue *value)
 {
-	return next_member(scan, ']') && take_value(scan, value);
+	return next_member(scan, JSON_TOKEN_ARRAY_END) && take_value(scan, value);
 }
 
 static inline bool
@@ -437,28 +317,24 @@ evn_json_scan_skip(EvnJsonScan *scan, const EvnJsonValue *value)
 		else
 			(void) evn_json_scan_element(scan, &inner);
 	}
-	text.len = (int32) (scan->pos - text.data);
+	text.len = (int32) (scan->lex.token_terminator - text.data);
 	return text;
 }
 
 bool
 evn_json_scan_end(EvnJsonScan *scan)
 {
-	if (scan->error != EVN_DECODE_OK)
-		return false;
-	skip_white_space(scan);
-	return scan->pos == scan->end || evn_json_scan_fail(scan, EVN_DECODE_BAD_JSON);
+	return scan->error == EVN_DECODE_OK && expect(scan, JSON_TOKEN_END);
 }
 
 bool
 evn_json_scan_reopen(EvnJsonScan *scan, EvnText part, EvnJsonValue *value)
 {
-	scan->pos = part.data;
-	scan->end = part.data + part.len;
+	evn_json_lex_open(&scan->lex, part.data, part.len);
 	scan->opened = false;
 	scan->depth = 0;
 	scan->objects = 0;
-	return take_value(scan, value);
+	return next_token(scan) && take_value(scan, value);
 }
 
 bool

@@ -4,7 +4,8 @@
  *
  * A pull scanner, strict to RFC 8259 in skipped parts as in read ones: UTF-8,
  * escapes, grammar, nesting depth.  Beyond that it refuses what text cannot
- * hold (NUL) and half surrogate pairs.  Pure C, never raises, allocates
+ * hold (NUL) and half surrogate pairs.  Tokens are those of PostgreSQL's JSON
+ * lexer, asked not to unescape, as that would allocate for each.  Pure C, never raises, allocates
  * nothing but unescaped strings.  The first error sticks: every later call
  * returns false, so callers look at scan->error once, at the end.  Errors are
  * the decoder's own result codes.
@@ -16,6 +17,7 @@
 #define EVN_JSON_SCAN_H
 
 #include "arena.h"
+#include "common/jsonapi.h"
 #include "tweet.h"
 #include "tweet_decode.h"
 
@@ -46,8 +48,7 @@ typedef struct EvnJsonValue
 
 typedef struct EvnJsonScan
 {
-	const char	   *pos;
-	const char	   *end;
+	JsonLexContext	lex;
 	EvnDecodeResult error;
 	bool			opened; /* at the very beginning of an object or array */
 	int				depth;

@@ -28,11 +28,13 @@ typedef struct PartState
 
 struct EvnPartitionReader
 {
+	MemoryContext	  context; /* of everything here */
 	EvnIngest		 *ingest;
 	EvnKafkaConsumer *consumer;
 	const char		 *start_at;
-	int				  npartitions; /* of the topic */
-	PartState		 *states;	   /* one per part of the batch */
+	int				  npartitions;		/* of the topic */
+	int				  known_partitions; /* of the topic when the stream began */
+	PartState		 *states;			/* one per part of the batch */
 	EvnBatch		  batch;
 	EvnKafkaMessage	  polled[POLL_MESSAGES];
 };
@@ -42,6 +44,7 @@ evn_partition_reader_create(EvnIngest *ingest, EvnKafkaConsumer *consumer, const
 {
 	EvnPartitionReader *reader = palloc0(sizeof(EvnPartitionReader));
 
+	reader->context = CurrentMemoryContext;
 	reader->ingest = ingest;
 	reader->consumer = consumer;
 	reader->start_at = start_at;
@@ -80,7 +83,8 @@ start_offset(EvnPartitionReader *reader, int32 partition, int64 low, int64 high)
 	int64		  offset;
 	TimestampTz	  ts;
 
-	if (strcmp(reader->start_at, "earliest") == 0)
+	/* a partition added since: what is in it came after the stream began */
+	if (partition >= reader->known_partitions || strcmp(reader->start_at, "earliest") == 0)
 		return low;
 	if (strcmp(reader->start_at, "latest") == 0)
 		return high;
@@ -160,8 +164,10 @@ allocate_parts(EvnPartitionReader *reader)
 		pfree(reader->states);
 		pfree(reader->batch.parts);
 	}
-	reader->states = palloc0(sizeof(PartState) * (reader->npartitions + 1));
-	reader->batch.parts = palloc0(sizeof(EvnBatchPart) * (reader->npartitions + 1));
+	reader->states =
+		MemoryContextAllocZero(reader->context, sizeof(PartState) * (reader->npartitions + 1));
+	reader->batch.parts =
+		MemoryContextAllocZero(reader->context, sizeof(EvnBatchPart) * (reader->npartitions + 1));
 	for (int p = worker; p < reader->npartitions; p += stream->workers)
 		reader->states[n++].position.partition = p;
 	reader->batch.nparts = n;
@@ -193,6 +199,7 @@ evn_partition_reader_assign(EvnPartitionReader *reader)
 	n = reader->batch.nparts;
 	positions = palloc0(sizeof(EvnPosition) * (n + 1));
 	starts = palloc0(sizeof(EvnKafkaPosition) * (n + 1));
+	reader->known_partitions = evn_ingest_known_partitions(reader->ingest);
 	claim(reader, positions);
 	for (int i = 0; i < n; i++)
 	{
@@ -202,7 +209,7 @@ evn_partition_reader_assign(EvnPartitionReader *reader)
 		starts[i].offset = place(reader, i);
 		positions[i] = reader->states[i].position;
 	}
-	evn_ingest_set_start(reader->ingest, positions, n);
+	evn_ingest_set_start(reader->ingest, positions, n, reader->npartitions);
 	for (int i = 0; i < n; i++)
 		reader->batch.parts[i].epoch = positions[i].epoch;
 	if (!evn_kafka_consumer_assign(reader->consumer, starts, n, &error))
@@ -285,7 +292,10 @@ take(EvnPartitionReader *reader, const EvnKafkaMessage *message)
 	if (message->event == EVN_KAFKA_END)
 	{
 		if (message->offset > state->expected) /* past control records */
+		{
+			reader->batch.parts[i].gaps += message->offset - state->expected;
 			state->expected = reader->batch.parts[i].to_offset = message->offset;
+		}
 		return TAKEN_DROPPED;
 	}
 	if (message->offset < state->expected)

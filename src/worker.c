@@ -11,6 +11,7 @@
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "storage/pmsignal.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/timestamp.h"
@@ -62,6 +63,9 @@ evn_worker_check_interrupts(void)
 		proc_exit(0);
 	}
 	CHECK_FOR_INTERRUPTS();
+	/* one that is never idle would not learn it from waiting */
+	if (!PostmasterIsAlive())
+		proc_exit(1);
 	if (ConfigReloadPending)
 	{
 		ConfigReloadPending = false;

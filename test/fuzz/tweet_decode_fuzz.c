@@ -9,6 +9,7 @@
 #include "c.h"
 
 #include "common/jsonapi.h"
+#include "compat.h"
 #include "mb/pg_wchar.h"
 #include "tweet_decode.h"
 
@@ -32,16 +33,9 @@ static bool
 is_json(const char *json, size_t len)
 {
 	JsonLexContext lex;
-	JsonSemAction  nothing;
 
-	/* as makeJsonLexContextCstringLen does, but its arguments differ between versions */
-	memset(&lex, 0, sizeof(lex));
-	memset(&nothing, 0, sizeof(nothing));
-	lex.input = lex.token_terminator = lex.line_start = unconstify(char *, json);
-	lex.input_length = (int) len;
-	lex.input_encoding = PG_UTF8;
-	lex.line_number = 1;
-	return pg_parse_json(&lex, &nothing) == JSON_SUCCESS;
+	evn_json_lex_open(&lex, json, len);
+	return pg_parse_json(&lex, &nullSemAction) == JSON_SUCCESS;
 }
 
 /* Results that say something about the whole text; the others may come before its end. */

@@ -13,7 +13,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-our @EXPORT = qw(start_kafka kafka_node kafka_stream generate real_files unpacked query_value wait_consumed
+our @EXPORT = qw(start_kafka kafka_node kafka_stream generate real_files unpacked read_lines wait_consumed
   load_expected differences dead_letter_differences is_exact wait_running worker_pid);
 
 my $tools = "$FindBin::RealBin/../tools";
@@ -157,13 +157,6 @@ sub unpacked
 	print $out map { "$_\n" } read_lines(@files);
 	close $out;
 	return $file;
-}
-
-sub query_value
-{
-	my ($node, $query) = @_;
-
-	return $node->safe_psql('postgres', $query);
 }
 
 # Wait until every message of the topic was consumed; a test of its own.

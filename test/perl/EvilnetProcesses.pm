@@ -16,12 +16,13 @@ use Time::HiRes qw(usleep);
 our @EXPORT = qw(prepared_node add_stream post posts worker_query same_worker soon
   sql_fails sql_fails_as log_size log_since complaints);
 
-# A node whose template1 and postgres have hll, evilnet and server bus: CREATE
+# A node with little in its log, whose template1 and postgres have hll, evilnet and server bus: CREATE
 # DATABASE is then quick, and so is the test.
 sub prepared_node
 {
 	my ($name, @settings) = @_;
-	my $node = evilnet_node($name, "log_line_prefix = '%m [%p] %b '", "jit = off", @settings);
+	my $node = evilnet_node($name, "log_line_prefix = '%m [%p] %b '",
+		"log_statement = none", @settings);
 
 	$node->safe_psql(
 		'template1', q{

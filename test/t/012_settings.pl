@@ -73,18 +73,21 @@ is(complaints($node, $offset), '', 'no process complained');
 
 # --- the server
 
+$offset = log_size($node);
 sql(q{
 	CREATE SERVER direct FOREIGN DATA WRAPPER evilnet_kafka OPTIONS ("bootstrap.servers" '127.0.0.1:1');
 	SELECT evilnet.create_stream('moved', server => 'direct', topic => 'tweets');
 });
-wait_for($node, q{SELECT last_error ~ 'Kafka: .*(transport|down|timed out)' AND state = 'backoff' FROM evilnet.stat_stream WHERE stream = 'moved'},
+wait_for($node, q{SELECT last_error ~ 'Kafka: .*(transport|down|[Tt]imed out)' AND state = 'backoff' FROM evilnet.stat_stream WHERE stream = 'moved'},
 	't', 'a broker that is not there: the worker says so and waits');
+my $lines = () = log_since($node, $offset) =~ /evilnet ingest worker ERROR/g;
+cmp_ok($lines, '<=', 10, 'without filling the log');
 my $broker = sql('SELECT evilnet.embedded_broker_address()');
 sql(qq{ALTER SERVER direct OPTIONS (SET "bootstrap.servers" '$broker')});
 wait_for($node, 'SELECT count(*) >= 2 FROM moved', 't', 'ALTER SERVER to one that is: the stream goes on');
 $pids = sql(worker_query('postgres'));
 sql(q{ALTER SERVER direct OPTIONS (SET "bootstrap.servers" '127.0.0.1:1')});
-soon($node, 20, q{SELECT last_error ~ 'Kafka: .*(transport|down|timed out)' AND state = 'backoff' FROM evilnet.stat_stream WHERE stream = 'moved'},
+soon($node, 20, q{SELECT last_error ~ 'Kafka: .*(transport|down|[Tt]imed out)' AND state = 'backoff' FROM evilnet.stat_stream WHERE stream = 'moved'},
 	't', 'ALTER SERVER reaches a worker that has a connection');
 sql(qq{ALTER SERVER direct OPTIONS (SET "bootstrap.servers" '$broker')});
 publish($node, 'tweets', posts(4));

@@ -11,6 +11,7 @@ use EvilnetTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes 'usleep';
 
 my $seed = $ENV{EVILNET_SEED} // int(rand(1e9));
 my $kills = $ENV{EVILNET_KILLS} // 5;
@@ -51,18 +52,23 @@ sub kill_worker
 	my ($stream, $messages, $worker) = @_;
 	my $pid = pid_after($stream, $messages, $worker);
 
-	kill('KILL', $pid) or die "no worker to kill: $pid" if $pid ne '';
+	kill('KILL', $pid) or die "there is no process $pid";
 	# the postmaster takes all down and starts anew
-	$node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = " . ($pid || 0))
+	$node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $pid")
 	  or die 'the server did not come back';
-	return $pid ne '';
+	return;
 }
 
 sub start_again
 {
+	my ($postmaster) = @_;
 	my $tries = 0;
 
-	# until the last orphan has let go of the shared memory
+	# a killed process takes a moment to be gone, and its orphans to let go of the shared memory
+	until (kill(0, $postmaster) == 0)
+	{
+		usleep(1000);
+	}
 	until ($node->start(fail_ok => 1))
 	{
 		die 'the server did not start' if ++$tries > 100;
@@ -73,6 +79,7 @@ sub start_again
 sub kill_server
 {
 	my ($stream, $messages, $how) = @_;
+	my ($postmaster) = split(/\n/, slurp_file($node->data_dir . '/postmaster.pid'));
 
 	pid_after($stream, $messages, 0);
 	if ($how eq 'kill')
@@ -83,16 +90,16 @@ sub kill_server
 	{
 		$node->stop('immediate');
 	}
-	start_again();
-	return 1;
+	start_again($postmaster);
+	return;
 }
 
 # One message after the other is produced in as many pieces as there will be
 # blows, and each blow falls somewhere within its piece.
 sub survive
 {
-	my ($stream, $workers, $file, $totals, $expected, @files) = @_;
-	my @lines = split(/\n/, slurp_raw($file));
+	my ($stream, $workers, $file, $expected, $totals, @files) = @_;
+	my @lines = read_lines($file);
 	my @blows = ((map { 'worker' } 1 .. $kills), map { $_ % 2 ? 'kill' : 'immediate' } 1 .. $restarts);
 	my $piece = int(@lines / @blows / 3 + 1) * 3;
 	my $produced = 0;
@@ -112,17 +119,22 @@ sub survive
 		wait_running($node, $stream);
 		$kafka->produce_lines($stream, [ splice(@lines, 0, $piece) ]);
 		$produced += $piece;
-		my $done =
-		  $blow eq 'worker'
-		  ? kill_worker($stream, $at, int(rand($workers)))
-		  : kill_server($stream, $at, $blow);
+		if ($blow eq 'worker')
+		{
+			kill_worker($stream, $at, int(rand($workers)));
+		}
+		else
+		{
+			kill_server($stream, $at, $blow);
+		}
 		my $consumed = $node->safe_psql('postgres',
 			"SELECT sum(messages) FROM evilnet.stream_offset WHERE stream = '$stream'::regclass");
-		note("$blow after $at of $produced messages");
-		$landed++ if $done;
+		note("$blow at $consumed of $produced messages");
+		$landed++ if $consumed < $produced;
 	}
 	$kafka->produce_lines($stream, \@lines) if @lines;
-	is($landed, scalar @blows, "$stream: $kills kills and $restarts restarts");
+	cmp_ok($landed, '>', @blows / 2,
+		"$stream: $landed of $kills kills and $restarts restarts fell while messages were waiting");
 	wait_consumed($node, $kafka, $stream);
 	is_exact($node, $stream, $expected, $totals, $stream, @files);
 	return;
@@ -132,19 +144,19 @@ my $file = generate($kafka, 'mixed', count => 30000, seed => 32, duplicates => 0
 	broken => 0.02, notices => 0.01);
 my %totals = load_expected($node, 'expected', $file);
 
-survive('sync_on', 1, $file, \%totals, 'expected', $file);
+survive('sync_on', 1, $file, 'expected', \%totals, $file);
 $node->append_conf('postgresql.conf', 'synchronous_commit = off');
 $node->restart;
-survive('sync_off', 2, $file, \%totals, 'expected', $file);
+survive('sync_off', 2, $file, 'expected', \%totals, $file);
 
 if (my @files = real_files())
 {
 	my %real = load_expected($node, 'real', @files);
 
-	survive('real_sync_off', 2, unpacked($kafka, @files), \%real, 'real', @files);
+	survive('real_sync_off', 2, unpacked($kafka, @files), 'real', \%real, @files);
 	$node->append_conf('postgresql.conf', 'synchronous_commit = on');
 	$node->restart;
-	survive('real_sync_on', 1, unpacked($kafka, @files), \%real, 'real', @files);
+	survive('real_sync_on', 1, unpacked($kafka, @files), 'real', \%real, @files);
 }
 
 $node->stop;
