@@ -266,6 +266,13 @@ start_broker(TimestampTz now)
 						   InvalidOid);
 }
 
+/* Reckoned anew each time, so that a changed interval counts at once. */
+static TimestampTz
+next_rescan(TimestampTz rescanned_at)
+{
+	return TimestampTzPlusMilliseconds(rescanned_at, evn_rescan_interval * INT64CONST(1000));
+}
+
 /* Milliseconds until something is due without anybody waking us. */
 static long
 next_due(TimestampTz now, TimestampTz rescan_at)
@@ -307,7 +314,7 @@ launcher_attach(void)
 void
 evn_launcher_main(Datum arg)
 {
-	TimestampTz rescan_at = 0;
+	TimestampTz rescanned_at = 0;
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
@@ -323,15 +330,15 @@ evn_launcher_main(Datum arg)
 		now = GetCurrentTimestamp();
 		if (no_slot_until != 0 && now >= no_slot_until)
 			no_slot_until = 0;
-		if (evn_shared->rescan_all || now >= rescan_at)
+		if (evn_shared->rescan_all || now >= next_rescan(rescanned_at))
 		{
 			rescan_databases();
-			rescan_at = TimestampTzPlusMilliseconds(now, evn_rescan_interval * INT64CONST(1000));
+			rescanned_at = now;
 		}
 		start_scan(now);
 		for (int i = 0; i < evn_shared->nslots; i++)
 			start_slot(i, now);
 		start_broker(now);
-		evn_worker_wait(next_due(GetCurrentTimestamp(), rescan_at));
+		evn_worker_wait(next_due(GetCurrentTimestamp(), next_rescan(rescanned_at)));
 	}
 }

@@ -14,6 +14,7 @@
 
 #include <signal.h>
 
+#include "catalog/pg_authid.h"
 #include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
@@ -91,13 +92,30 @@ is_template(Oid dbid)
 	return result;
 }
 
+/* PostgreSQL's own function for this is not exported by every minor release. */
+static bool
+may_create_databases(void)
+{
+	HeapTuple tuple;
+	bool	  result;
+
+	if (superuser())
+		return true;
+	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(GetUserId()));
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	result = ((Form_pg_authid) GETSTRUCT(tuple))->rolcreatedb;
+	ReleaseSysCache(tuple);
+	return result;
+}
+
 /* Whether the user may run the command at all: others must not stop the workers. */
 static bool
 may_hold(Node *statement, Oid dbid)
 {
 	if (evn_owns_database(dbid, GetUserId()))
 		return true;
-	return IsA(statement, CreatedbStmt) && have_createdb_privilege() && is_template(dbid);
+	return IsA(statement, CreatedbStmt) && may_create_databases() && is_template(dbid);
 }
 
 /* End the processes in the database; returns how many are still there. */
