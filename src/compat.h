@@ -148,4 +148,4 @@ evn_insert_index_tuples(ResultRelInfo *result, TupleTableSlot *slot, EState *est
 
 #endif /* POSTGRES_H */
 
-#endif							/* EVN_COMPAT_H */
+#endif /* EVN_COMPAT_H */

@@ -43,10 +43,9 @@ check_kind(const char *name, Oid catalog)
 	EvnKafkaPropertyKind kind = evn_kafka_config_kind(name);
 
 	if (kind == EVN_KAFKA_REFUSED)
-		ereport(ERROR,
-				(errcode(ERRCODE_FDW_INVALID_OPTION_NAME), errhidestmt(true),
-				 errmsg("property \"%s\" cannot be set", name),
-				 errdetail("evilnet sets it itself, or it is not safe in a server process.")));
+		ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_OPTION_NAME), errhidestmt(true),
+						errmsg("property \"%s\" cannot be set", name),
+						errdetail("%s", evn_kafka_config_refusal(name))));
 	if (kind == EVN_KAFKA_SECRET && catalog == ForeignServerRelationId)
 		ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_OPTION_NAME), errhidestmt(true),
 						errmsg("property \"%s\" is a secret and cannot be set on a server", name),

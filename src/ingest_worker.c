@@ -404,7 +404,11 @@ turn(void)
 			return;
 		report_consumer_error();
 		if (due < 0)
+		{
 			evn_worker_set_state(EVN_WORKER_IDLE);
+			evn_partition_reader_commit_hint(
+				worker.reader); /* the last one may have been left out */
+		}
 		wait_for_messages(due < 0 ? HOUSEKEEP_MS : due);
 		evn_worker_set_state(EVN_WORKER_RUNNING);
 	}

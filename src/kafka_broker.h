@@ -11,7 +11,10 @@
 
 typedef struct EvnKafkaBroker EvnKafkaBroker;
 
-/* Topics are made on first use, with four partitions.  NULL on error with *error filled; stopped with evn_kafka_broker_stop */
+/*
+ * Topics are made on first use, with four partitions.  NULL on error with
+ * *error filled; stopped with evn_kafka_broker_stop.
+ */
 extern EvnKafkaBroker *evn_kafka_broker_start(EvnKafkaError *error);
 extern void evn_kafka_broker_stop(EvnKafkaBroker *broker);
 

@@ -33,6 +33,9 @@ typedef enum EvnKafkaPropertyKind
 
 extern EvnKafkaPropertyKind evn_kafka_config_kind(const char *name);
 
+/* why a property is refused, a sentence; NULL when it is not */
+extern const char *evn_kafka_config_refusal(const char *name);
+
 /* whether the property names a file that the server's process reads */
 extern bool evn_kafka_config_reads_file(const char *name);
 

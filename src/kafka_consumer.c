@@ -5,8 +5,7 @@
  * Partitions are assigned by hand, so there is no group and no rebalance; the
  * group id only names our position in lag tools.  Messages are taken with the
  * batch call, which is cheaper than polling one by one and in librdkafka 2.0
- * is not safe beside seek and pause: we re-assign instead.  Log lines wait in
- * a queue of their own and are read on our thread.
+ * is not safe beside seek and pause: we re-assign instead.
  */
 #include "c.h"
 
@@ -16,25 +15,27 @@
 #include "kafka_consumer.h"
 #include "kafka_internal.h"
 
-#define POLL_MAX		1024 /* messages taken from the library at a time */
-#define LOG_LEVEL_ERROR 3	 /* syslog's LOG_ERR, as librdkafka numbers its lines */
+#define POLL_MAX 1024 /* messages taken from the library at a time */
 
 struct EvnKafkaConsumer
 {
 	rd_kafka_t		   *handle;
-	rd_kafka_queue_t   *queue; /* messages */
-	rd_kafka_queue_t   *log_queue;
+	rd_kafka_queue_t   *queue;		  /* messages and errors */
+	rd_kafka_queue_t   *commit_queue; /* answers to commits */
+	bool				committing;	  /* one is on its way */
 	char			   *topic;
 	int					fd; /* eventfd that the library writes when the queue fills */
-	bool				has_error;
-	EvnKafkaError		error; /* last one not asked for yet */
+	EvnKafkaLog			log;
 	rd_kafka_message_t *polled[POLL_MAX];
 };
 
 static const EvnKafkaOption defaults[] = {
-	{"allow.auto.create.topics", "false"}, {"fetch.message.max.bytes", "4194304"},
-	{"fetch.wait.max.ms", "100"},		   {"log.connection.close", "false"},
+	{"allow.auto.create.topics", "false"},
+	{"check.crcs", "true"},
+	{"fetch.message.max.bytes", "4194304"},
+	{"fetch.wait.max.ms", "100"},
 	{"queued.min.messages", "200000"},
+	{"socket.timeout.ms", "10000"}, /* closing waits for what a hanging broker owes us */
 };
 
 static const EvnKafkaOption forced[] = {
@@ -42,7 +43,6 @@ static const EvnKafkaOption forced[] = {
 	{"enable.auto.commit", "false"},
 	{"enable.auto.offset.store", "false"},
 	{"enable.partition.eof", "true"},
-	{"log.queue", "true"},
 };
 
 static bool
@@ -50,10 +50,9 @@ open_queues(EvnKafkaConsumer *consumer, EvnKafkaError *error)
 {
 	static const uint64 one = 1;
 
-	consumer->log_queue = rd_kafka_queue_new(consumer->handle);
-	rd_kafka_set_log_queue(consumer->handle, consumer->log_queue);
 	rd_kafka_poll_set_consumer(consumer->handle);
 	consumer->queue = rd_kafka_queue_get_consumer(consumer->handle);
+	consumer->commit_queue = rd_kafka_queue_new(consumer->handle);
 	consumer->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (consumer->fd < 0)
 	{
@@ -82,6 +81,7 @@ evn_kafka_consumer_open(const EvnKafkaOption *options, int noptions, const char 
 		for (int i = 0; i < lengthof(forced); i++)
 			evn_kafka_config_set(conf, forced[i].name, forced[i].value);
 		evn_kafka_config_set(conf, "group.id", group_id);
+		evn_kafka_log_watch(&consumer->log, conf);
 		consumer->handle = evn_kafka_config_start(RD_KAFKA_CONSUMER, conf, error);
 		if (consumer->handle != NULL && open_queues(consumer, error))
 			return consumer;
@@ -99,8 +99,8 @@ evn_kafka_consumer_close(EvnKafkaConsumer *consumer)
 		rd_kafka_queue_io_event_enable(consumer->queue, -1, NULL, 0);
 		rd_kafka_queue_destroy(consumer->queue);
 	}
-	if (consumer->log_queue != NULL)
-		rd_kafka_queue_destroy(consumer->log_queue);
+	if (consumer->commit_queue != NULL)
+		rd_kafka_queue_destroy(consumer->commit_queue);
 	/* we are in no group that had to be left */
 	if (consumer->handle != NULL)
 		rd_kafka_destroy_flags(consumer->handle, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
@@ -136,7 +136,7 @@ evn_kafka_consumer_partitions(EvnKafkaConsumer *consumer, int timeout_ms, EvnKaf
 		rd_kafka_metadata_destroy(metadata);
 	}
 	if (n < 0)
-		evn_kafka_config_error(error, code);
+		evn_kafka_log_error(&consumer->log, error, code);
 	return n;
 }
 
@@ -150,7 +150,7 @@ evn_kafka_consumer_watermarks(EvnKafkaConsumer *consumer, int32 partition, int t
 		consumer->handle, consumer->topic, partition, &oldest, &end, timeout_ms);
 
 	if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
-		evn_kafka_config_error(error, code);
+		evn_kafka_log_error(&consumer->log, error, code);
 	*low = oldest;
 	*high = end;
 	return code == RD_KAFKA_RESP_ERR_NO_ERROR;
@@ -172,7 +172,7 @@ evn_kafka_consumer_offset_for_time(EvnKafkaConsumer *consumer, int32 partition, 
 	rd_kafka_topic_partition_list_destroy(list);
 	if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
 	{
-		evn_kafka_config_error(error, code);
+		evn_kafka_log_error(&consumer->log, error, code);
 		return false;
 	}
 	/* no record that late: the end */
@@ -205,14 +205,6 @@ evn_kafka_consumer_assign(EvnKafkaConsumer *consumer, const EvnKafkaPosition *po
 	return code == RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
-static void
-remember_error(EvnKafkaConsumer *consumer, const char *message)
-{
-	consumer->has_error = true;
-	consumer->error.fatal = false;
-	snprintf(consumer->error.message, sizeof(consumer->error.message), "%s", message);
-}
-
 static EvnKafkaEvent
 event_of(EvnKafkaConsumer *consumer, const rd_kafka_message_t *message)
 {
@@ -226,7 +218,8 @@ event_of(EvnKafkaConsumer *consumer, const rd_kafka_message_t *message)
 		case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
 			return EVN_KAFKA_OUT_OF_RANGE;
 		default:
-			remember_error(consumer, rd_kafka_message_errstr(message));
+			evn_kafka_log_keep(&consumer->log, rd_kafka_message_errstr(message),
+							   message->err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN);
 			return EVN_KAFKA_FAILURE;
 	}
 }
@@ -301,42 +294,39 @@ evn_kafka_consumer_seen_end(EvnKafkaConsumer *consumer, int32 partition)
 	return high < 0 ? -1 : high;
 }
 
+/*
+ * One commit at a time: a broker answers them one after the other, and closing
+ * waits for all that are on their way.  What is left out here is told by the
+ * next call.
+ */
 void
 evn_kafka_consumer_commit_hint(EvnKafkaConsumer *consumer, const EvnKafkaPosition *positions,
 							   int npositions)
 {
-	rd_kafka_topic_partition_list_t *list = make_list(consumer, positions, npositions);
+	rd_kafka_topic_partition_list_t *list;
+	rd_kafka_event_t				*answer = rd_kafka_queue_poll(consumer->commit_queue, 0);
 
-	(void) rd_kafka_commit(consumer->handle, list, true);
-	rd_kafka_topic_partition_list_destroy(list);
-}
-
-/* Read what the library logged; the last error line is what we tell. */
-static void
-read_log(EvnKafkaConsumer *consumer)
-{
-	rd_kafka_event_t *event;
-
-	while ((event = rd_kafka_queue_poll(consumer->log_queue, 0)) != NULL)
+	if (answer != NULL)
 	{
-		const char *facility;
-		const char *line;
-		int			level;
-
-		if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_LOG &&
-			rd_kafka_event_log(event, &facility, &line, &level) == 0 && level <= LOG_LEVEL_ERROR)
-			remember_error(consumer, line);
-		rd_kafka_event_destroy(event);
+		consumer->committing = false;
+		rd_kafka_event_destroy(answer);
 	}
+	if (consumer->committing)
+		return;
+	list = make_list(consumer, positions, npositions);
+	consumer->committing = rd_kafka_commit_queue(consumer->handle, list, consumer->commit_queue,
+												 NULL, NULL) == RD_KAFKA_RESP_ERR_NO_ERROR;
+	rd_kafka_topic_partition_list_destroy(list);
 }
 
 bool
 evn_kafka_consumer_error(EvnKafkaConsumer *consumer, EvnKafkaError *error)
 {
-	read_log(consumer);
-	if (!consumer->has_error)
+	char line[EVN_KAFKA_LINE_LEN];
+
+	if (!evn_kafka_log_take(&consumer->log, line))
 		return false;
-	*error = consumer->error;
-	consumer->has_error = false;
+	error->fatal = false;
+	snprintf(error->message, sizeof(error->message), "%s", line);
 	return true;
 }

@@ -9,17 +9,16 @@
 
 struct EvnKafkaProducer
 {
-	rd_kafka_t		 *handle;
-	rd_kafka_queue_t *log_queue;
-	int64			  delivered;
-	int64			  failed;
-	EvnKafkaError	  first_failure;
+	EvnKafkaLog	  log; /* first, as the library's opaque pointer means both */
+	rd_kafka_t	 *handle;
+	int64		  delivered;
+	int64		  failed;
+	EvnKafkaError first_failure;
 };
 
 static const EvnKafkaOption defaults[] = {
 	{"enable.idempotence", "true"},
 	{"linger.ms", "5"},
-	{"log.connection.close", "false"},
 	{"message.timeout.ms", "60000"},
 };
 
@@ -32,7 +31,7 @@ delivery_report(rd_kafka_t *handle, const rd_kafka_message_t *message, void *opa
 	if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR)
 		producer->delivered++;
 	else if (producer->failed++ == 0)
-		evn_kafka_config_error(&producer->first_failure, message->err);
+		evn_kafka_log_error(&producer->log, &producer->first_failure, message->err);
 }
 
 EvnKafkaProducer *
@@ -47,20 +46,14 @@ evn_kafka_producer_open(const EvnKafkaOption *options, int noptions, EvnKafkaErr
 		conf = evn_kafka_config_make(defaults, lengthof(defaults), options, noptions, error);
 	if (conf != NULL)
 	{
-		evn_kafka_config_set(conf, "log.queue", "true");
+		evn_kafka_log_watch(&producer->log, conf);
 		rd_kafka_conf_set_dr_msg_cb(conf, delivery_report);
-		rd_kafka_conf_set_opaque(conf, producer);
 		producer->handle = evn_kafka_config_start(RD_KAFKA_PRODUCER, conf, error);
 	}
 	if (producer != NULL && producer->handle == NULL)
 	{
 		free(producer);
 		return NULL;
-	}
-	if (producer != NULL)
-	{
-		producer->log_queue = rd_kafka_queue_new(producer->handle);
-		rd_kafka_set_log_queue(producer->handle, producer->log_queue);
 	}
 	return producer;
 }
@@ -70,7 +63,6 @@ evn_kafka_producer_close(EvnKafkaProducer *producer)
 {
 	rd_kafka_purge(producer->handle, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT |
 										 RD_KAFKA_PURGE_F_NON_BLOCKING);
-	rd_kafka_queue_destroy(producer->log_queue);
 	rd_kafka_destroy(producer->handle);
 	free(producer);
 }
@@ -94,12 +86,7 @@ evn_kafka_producer_send(EvnKafkaProducer *producer, const char *topic, const cha
 int
 evn_kafka_producer_serve(EvnKafkaProducer *producer, int timeout_ms)
 {
-	rd_kafka_event_t *event;
-
 	rd_kafka_poll(producer->handle, timeout_ms);
-	/* failures come with the delivery reports; the log has nothing to add */
-	while ((event = rd_kafka_queue_poll(producer->log_queue, 0)) != NULL)
-		rd_kafka_event_destroy(event);
 	return rd_kafka_outq_len(producer->handle);
 }
 

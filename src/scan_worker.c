@@ -181,6 +181,7 @@ evn_scan_worker_main(Datum arg)
 {
 	Oid			  dbid = DatumGetObjectId(arg);
 	WantedWorker *wanted;
+	char		 *name;
 	int			  nwanted;
 	int			  missing;
 
@@ -190,13 +191,14 @@ evn_scan_worker_main(Datum arg)
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	wanted = read_wanted(TopMemoryContext, &nwanted);
+	name = MemoryContextStrdup(TopMemoryContext, get_database_name(dbid));
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	missing = write_slots(dbid, wanted, nwanted);
 	if (missing > 0)
 		ereport(WARNING, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 						  errmsg("no evilnet worker slot for %d stream workers of database \"%s\"",
-								 missing, get_database_name(dbid)),
+								 missing, name),
 						  errhint("Increase evilnet.max_workers and restart the server.")));
 	proc_exit(0);
 }

@@ -2,9 +2,10 @@
  * tweet_decode_fuzz.c
  *		Any bytes into the decoder.
  *
- * Besides what the sanitizers see, it must agree with PostgreSQL's JSON parser
- * on what is JSON, return nothing out of its ranges, and take a message that
- * it took once more with white space around it.
+ * Besides what the sanitizers see, it must agree with PostgreSQL's JSON
+ * parser, which has the same lexer but a grammar of its own, on what is JSON,
+ * return nothing out of its ranges, and take a message that it took once more
+ * with white space around it.
  */
 #include "c.h"
 
@@ -86,8 +87,8 @@ check_tweet(const EvnTweet *tweet)
 	check_text(tweet->hints.country_code);
 	check_text(tweet->hints.profile);
 	if (tweet->hints.has_point)
-		require(tweet->hints.lon >= -180 && tweet->hints.lon <= 180 &&
-				tweet->hints.lat >= -90 && tweet->hints.lat <= 90);
+		require(tweet->hints.lon >= -180 && tweet->hints.lon <= 180 && tweet->hints.lat >= -90 &&
+				tweet->hints.lat <= 90);
 	for (i = 0; i < tweet->nhashtags; i++)
 		check_text(tweet->hashtags[i]);
 }

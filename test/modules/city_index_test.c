@@ -50,19 +50,24 @@ static const City cities[] = {
 	{SEATTLE, "Seattle", "US", "USA", "WA", "Washington", -122.33, 47.61, 780995, false},
 	{HOMETOWN, "Home", "US", "USA", "WA", "Washington", -122.76, 47.27, 1377, false},
 	{SPRINGFIELD_IL, "Springfield", "US", "USA", "IL", "Illinois", -89.64, 39.80, 114394, false},
-	{SPRINGFIELD_MA, "Springfield", "US", "USA", "MA", "Massachusetts", -72.59, 42.10, 154341, false},
+	{SPRINGFIELD_MA, "Springfield", "US", "USA", "MA", "Massachusetts", -72.59, 42.10, 154341,
+	 false},
 	{SYDNEY, "Sydney", "AU", "Australia", "NSW", "New South Wales", 151.21, -33.87, 5638830, false},
 	{BONDI, "Bondi", "AU", "Australia", "NSW", "New South Wales", 151.27, -33.89, 10411, true},
-	{LIVERPOOL, "Liverpool", "AU", "Australia", "NSW", "New South Wales", 150.93, -33.92, 31078, false},
+	{LIVERPOOL, "Liverpool", "AU", "Australia", "NSW", "New South Wales", 150.93, -33.92, 31078,
+	 false},
 	{SAO_PAULO, "São Paulo", "BR", "Brazil", "SP", "São Paulo", -46.64, -23.55, 12400232, false},
 	{GUARULHOS, "Guarulhos", "BR", "Brazil", "SP", "São Paulo", -46.53, -23.46, 1291771, false},
 	{TOKYO, "Tokyo", "JP", "Japan", "40", "Tokyo", 139.69, 35.69, 9733276, false},
 	{SINGAPORE, "Singapore", "SG", "Singapore", NULL, NULL, 103.85, 1.29, 5638700, false},
-	{MEXICO_CITY, "Mexico City", "MX", "Mexico", "09", "Mexico City", -99.13, 19.43, 12294193, false},
+	{MEXICO_CITY, "Mexico City", "MX", "Mexico", "09", "Mexico City", -99.13, 19.43, 12294193,
+	 false},
 	{MEXICO_TOWN, "Sonora", "MX", "Mexico", "15", "México", -99.5, 19.4, 1294, false},
 	{REST_OF_NEW_YORK, "Buffalo", "US", "USA", "NY", "New York", -78.88, 42.89, 15000000, false},
-	{REST_OF_WASHINGTON, "Spokane", "US", "USA", "WA", "Washington", -117.43, 47.66, 5000000, false},
-	{REST_OF_MEXICO, "Monterrey", "MX", "Mexico", "19", "Nuevo León", -100.32, 25.67, 90000000, false},
+	{REST_OF_WASHINGTON, "Spokane", "US", "USA", "WA", "Washington", -117.43, 47.66, 5000000,
+	 false},
+	{REST_OF_MEXICO, "Monterrey", "MX", "Mexico", "19", "Nuevo León", -100.32, 25.67, 90000000,
+	 false},
 	{SPRINGFIELD_OR, "Springfield", "US", "USA", "OR", "Oregon", -123.02, 44.05, 60000, false},
 	{EUGENE, "Eugene", "US", "USA", "OR", "Oregon", -123.09, 44.05, 176654, false},
 	{FIJI_WEST, "Westend", "FJ", "Fiji", NULL, NULL, 179.97, -16.5, 5000, false},
@@ -77,17 +82,9 @@ typedef struct Alias
 } Alias;
 
 static const Alias aliases[] = {
-	{NEW_YORK, "New York"},
-	{NEW_YORK, "NYC"},
-	{TOKYO, "東京"},
-	{LOS_ANGELES, "LA"},
-	{LONDON, "Лондон"},
-	{MEXICO_CITY, "México"},
-	{SAO_PAULO, "Sampa"},
-	{HOMETOWN, "Hometown"},
-	{NOWHERE, "Earth"},
-	{NOWHERE, "Home"},
-	{4711, "No such city"},
+	{NEW_YORK, "New York"}, {NEW_YORK, "NYC"},		 {TOKYO, "東京"},		 {LOS_ANGELES, "LA"},
+	{LONDON, "Лондон"},		{MEXICO_CITY, "México"}, {SAO_PAULO, "Sampa"},	 {HOMETOWN, "Hometown"},
+	{NOWHERE, "Earth"},		{NOWHERE, "Home"},		 {4711, "No such city"},
 };
 
 static EvnCityIndex *index_under_test;
@@ -103,7 +100,8 @@ slice(const char *string)
 static bool
 add_area(const char *country_code, const char *region_code, const char *alias)
 {
-	return evn_city_index_add_area(index_under_test, slice(country_code), slice(region_code), slice(alias));
+	return evn_city_index_add_area(index_under_test, slice(country_code), slice(region_code),
+								   slice(alias));
 }
 
 static void
@@ -150,9 +148,9 @@ check(const char *what, EvnCityHints hints, int32 city_id, EvnCitySource source)
 {
 	EvnCityMatch match = evn_city_index_resolve(index_under_test, &hints);
 
-	ok(match.city_id == city_id && match.source == source, "%s: %d by %s%s%s",
-	   what, match.city_id, evn_city_source_name(match.source),
-	   match.city_id == city_id ? "" : ", wrong city", match.source == source ? "" : ", wrong source");
+	ok(match.city_id == city_id && match.source == source, "%s: %d by %s%s%s", what, match.city_id,
+	   evn_city_source_name(match.source), match.city_id == city_id ? "" : ", wrong city",
+	   match.source == source ? "" : ", wrong source");
 }
 
 static void
@@ -195,7 +193,8 @@ check_folding(const char *written, const char *expected)
 			strcat(joined, "|");
 		strncat(joined, folded.segments[i].data, folded.segments[i].len);
 	}
-	ok(strcmp(joined, expected) == 0, "\"%s\" folds to \"%s\", is \"%s\"", written, expected, joined);
+	ok(strcmp(joined, expected) == 0, "\"%s\" folds to \"%s\", is \"%s\"", written, expected,
+	   joined);
 }
 
 static void

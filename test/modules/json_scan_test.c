@@ -166,7 +166,8 @@ test_grammar(void)
 	{
 		EvnDecodeResult result = scan_all(samples[i].json, strlen(samples[i].json));
 
-		ok(result == samples[i].result, "%s: sample %d", evn_tweet_decode_code(samples[i].result), (int) i);
+		ok(result == samples[i].result, "%s: sample %d", evn_tweet_decode_code(samples[i].result),
+		   (int) i);
 	}
 	ok(scan_all("\"a\0b\"", 5) == EVN_DECODE_NUL, "NUL in a string");
 	ok(scan_all("{}\0", 3) == EVN_DECODE_NUL, "NUL behind the text");
@@ -293,7 +294,8 @@ test_parts(void)
 	ok(!evn_json_scan_element(&scan, &value), "an empty array");
 	ok(!evn_json_scan_field(&scan, &name, &value) && scan.error == EVN_DECODE_OK, "no third field");
 	ok(evn_json_scan_end(&scan), "the end");
-	ok(evn_json_scan_reopen(&scan, part, &value) && value.type == EVN_JSON_OBJECT, "read once more");
+	ok(evn_json_scan_reopen(&scan, part, &value) && value.type == EVN_JSON_OBJECT,
+	   "read once more");
 	ok(evn_json_scan_field(&scan, &name, &value) && name.raw.data[0] == 'b', "its field");
 	(void) evn_json_scan_skip(&scan, &value);
 	ok(!evn_json_scan_field(&scan, &name, &value) && evn_json_scan_end(&scan), "its end");

@@ -117,21 +117,25 @@ test_flat(void)
 	is_point(false, 0, 0, "no point");
 	ok(tweet.nhashtags == 0, "no hashtags");
 
-	decodes("{'id':'7','timestamp':1562135580000,'is_retweet':true,'place':'Ottawa'}", "flat retweet");
+	decodes("{'id':'7','timestamp':1562135580000,'is_retweet':true,'place':'Ottawa'}",
+			"flat retweet");
 	ok(tweet.kind == EVN_KIND_RETWEET, "kind");
 	ok(tweet.created_at == JULY, "milliseconds");
 	is_text(tweet.hints.place, "Ottawa", "place as a string");
 	decodes("{'id':7,'timestamp':1,'created_at':'2019-07-03 06:33:00'}", "both times");
 	ok(tweet.created_at == JULY, "created_at before timestamp");
-	decodes("{'id':7,'timestamp':1562135580,'created_at':null,'text':null,'city':null,'author_id':null,"
-			"'lon':null,'lat':null,'is_retweet':null,'hashtags':null,'lang':null,'place':null}",
-			"nulls");
-	ok(tweet.created_at == JULY && !tweet.has_author && tweet.kind == EVN_KIND_POST, "null is absent");
+	decodes(
+		"{'id':7,'timestamp':1562135580,'created_at':null,'text':null,'city':null,'author_id':null,"
+		"'lon':null,'lat':null,'is_retweet':null,'hashtags':null,'lang':null,'place':null}",
+		"nulls");
+	ok(tweet.created_at == JULY && !tweet.has_author && tweet.kind == EVN_KIND_POST,
+	   "null is absent");
 	decodes("{'id':7,'timestamp':1562135580,'text':'','city':'','author_id':0}", "empty strings");
 	ok(tweet.text.data != NULL && tweet.text.len == 0, "an empty text is a text");
 	ok(tweet.has_author && tweet.author_id == 0, "author 0");
-	decodes("{'id':7,'timestamp':1562135580,'place':'Ottawa','city':'Toronto','country_code':'CAN'}",
-			"city and place");
+	decodes(
+		"{'id':7,'timestamp':1562135580,'place':'Ottawa','city':'Toronto','country_code':'CAN'}",
+		"city and place");
 	is_text(tweet.hints.place, "Toronto", "city before place");
 	is_text(tweet.hints.country_code, NULL, "a country code of three letters");
 	decodes("{'text':'x','timestamp':1562135580,'data':{'id':'8','text':'y'},'delete':true,'id':7}",
@@ -156,11 +160,13 @@ test_points(void)
 	is_point(false, 0, 0, "no point");
 	decodes("{'id':7,'timestamp':1562135580,'coordinates':[2.5,1e1]}", "coordinates as an array");
 	is_point(true, 2.5, 10, "lon, lat");
-	decodes("{'id':7,'timestamp':1562135580,'coordinates':{'type':'Polygon','coordinates':[[[1,2],[3,4]]]}}",
-			"not a point");
+	decodes(
+		"{'id':7,'timestamp':1562135580,'coordinates':{'type':'Polygon','coordinates':[[[1,2],[3,4]]]}}",
+		"not a point");
 	is_point(false, 0, 0, "no point");
-	decodes("{'id':7,'timestamp':1562135580,'coordinates':{},'geo':{'type':'Point','coordinates':[1,2]}}",
-			"geo alone");
+	decodes(
+		"{'id':7,'timestamp':1562135580,'coordinates':{},'geo':{'type':'Point','coordinates':[1,2]}}",
+		"geo alone");
 	is_point(true, 2, 1, "lat, lon");
 	decodes("{'id':7,'timestamp':1562135580,'geo':{'coordinates':[1,2]},"
 			"'coordinates':{'coordinates':[3,4,5],'type':'Point'}}",
@@ -170,13 +176,15 @@ test_points(void)
 
 /* ---- v1.1 ---- */
 
-#define V1 "'created_at':'Wed Jul 03 06:33:00 +0000 2019','id':1146305824956410100," \
-		   "'id_str':'1146305824956410060'"
+#define V1 \
+	"'created_at':'Wed Jul 03 06:33:00 +0000 2019','id':1146305824956410100," \
+	"'id_str':'1146305824956410060'"
 
 static void
 test_v1(void)
 {
-	decodes("{" V1 ",'text':'short\xe2\x80\xa6','user':{'id':905506149,'id_str':'905506149','name':'n',"
+	decodes("{" V1
+			",'text':'short\xe2\x80\xa6','user':{'id':905506149,'id_str':'905506149','name':'n',"
 			"'location':'Toronto, ON','lang':'fr','created_at':'Thu Jun 30 00:47:41 +0000 2011'},"
 			"'coordinates':{'type':'Point','coordinates':[-79.38,43.65]},"
 			"'geo':{'type':'Point','coordinates':[43.65,-79.38]},"
@@ -199,13 +207,15 @@ test_v1(void)
 	ok(tweet.nhashtags == 1, "one hashtag");
 	is_text(tweet.hashtags[0], "one", "hashtag");
 
-	decodes("{" V1 ",'text':'sho','truncated':true,'extended_tweet':{'full_text':'a long text','entities':"
+	decodes("{" V1
+			",'text':'sho','truncated':true,'extended_tweet':{'full_text':'a long text','entities':"
 			"{'hashtags':[{'text':'x'},{'text':'y'}]}},'entities':{'hashtags':[{'text':'x'}]}}",
 			"extended");
 	is_text(tweet.text, "a long text", "the long text");
 	ok(tweet.nhashtags == 2, "the long text's hashtags");
 	ok(tweet.created_at == JULY, "created_at");
-	decodes("{" V1 ",'full_text':'full','display_text_range':[0,4],'extended_tweet':null}", "extended mode");
+	decodes("{" V1 ",'full_text':'full','display_text_range':[0,4],'extended_tweet':null}",
+			"extended mode");
 	is_text(tweet.text, "full", "full_text");
 	decodes("{" V1 ",'full_text':'full','extended_tweet':{'full_text':'longer'}}", "both of them");
 	is_text(tweet.text, "longer", "extended_tweet first");
@@ -216,9 +226,12 @@ test_v1(void)
 	decodes("{'id_str':'1146305824956410060','_id':'1','_rev':'2-a',"
 			"'text':'x'}",
 			"no id but id_str, no time");
-	ok(tweet.id == INT64CONST(1146305824956410060) && tweet.created_at == JULY + 658000, "time from the id");
-	decodes("{" V1 ",'place':{'name':'Toronto','country_code':''},'user':null,'coordinates':null,'geo':null}",
-			"place without full_name");
+	ok(tweet.id == INT64CONST(1146305824956410060) && tweet.created_at == JULY + 658000,
+	   "time from the id");
+	decodes(
+		"{" V1
+		",'place':{'name':'Toronto','country_code':''},'user':null,'coordinates':null,'geo':null}",
+		"place without full_name");
 	is_text(tweet.hints.place, "Toronto", "its name");
 	is_text(tweet.hints.country_code, NULL, "an empty country code");
 	decodes("{'created_at':'Wed Jul 03 06:33:00 +0000 2019','id':5,'hashtags':[{'text':'flat'}],"
@@ -238,8 +251,10 @@ is_kind(EvnTweetKind kind, const char *message)
 static void
 test_kinds(void)
 {
-	is_kind(EVN_KIND_RETWEET, "{" V1 ",'retweeted_status':{'id':1,'user':{'location':'not mine'}}}");
-	is_kind(EVN_KIND_POST, "{" V1 ",'retweeted_status':null,'quoted_status':null,'quoted_status_id':null}");
+	is_kind(EVN_KIND_RETWEET,
+			"{" V1 ",'retweeted_status':{'id':1,'user':{'location':'not mine'}}}");
+	is_kind(EVN_KIND_POST,
+			"{" V1 ",'retweeted_status':null,'quoted_status':null,'quoted_status_id':null}");
 	is_kind(EVN_KIND_REPLY, "{" V1 ",'in_reply_to_status_id':12}");
 	is_kind(EVN_KIND_REPLY, "{" V1 ",'in_reply_to_status_id_str':'12'}");
 	is_kind(EVN_KIND_POST, "{" V1 ",'in_reply_to_status_id':null,'in_reply_to_status_id_str':''}");
@@ -271,15 +286,17 @@ test_kinds(void)
 
 /* ---- v2 ---- */
 
-#define V2_DATA "'data':{'author_id':'2244994945','created_at':'2019-07-03T06:33:00.000Z'," \
-				"'geo':{'place_id':'01a9a39529b27f36'},'id':'1146305824956410060','lang':'en'," \
-				"'entities':{'hashtags':[{'start':0,'end':3,'tag':'hi'}]},'text':'hello'," \
-				"'edit_history_post_ids':['1146305824956410060']}"
-#define V2_INCLUDES "'includes':{'places':[{'full_name':'Paris, France','id':'other','country_code':'FR'}," \
-					"{'country_code':'CA','full_name':'Toronto, Ontario','geo':{'type':'Feature','bbox':" \
-					"[-79.6,43.5,-79.1,43.8],'properties':{}},'id':'01a9a39529b27f36','name':'Toronto'}]," \
-					"'users':[{'id':'2244994945','location':'YYZ'},{'id':'1','location':'Paris'}]," \
-					"'posts':[{'id':'9','text':'not this one'}],'tweets':[{'id':'9','text':'nor this'}]}"
+#define V2_DATA \
+	"'data':{'author_id':'2244994945','created_at':'2019-07-03T06:33:00.000Z'," \
+	"'geo':{'place_id':'01a9a39529b27f36'},'id':'1146305824956410060','lang':'en'," \
+	"'entities':{'hashtags':[{'start':0,'end':3,'tag':'hi'}]},'text':'hello'," \
+	"'edit_history_post_ids':['1146305824956410060']}"
+#define V2_INCLUDES \
+	"'includes':{'places':[{'full_name':'Paris, France','id':'other','country_code':'FR'}," \
+	"{'country_code':'CA','full_name':'Toronto, Ontario','geo':{'type':'Feature','bbox':" \
+	"[-79.6,43.5,-79.1,43.8],'properties':{}},'id':'01a9a39529b27f36','name':'Toronto'}]," \
+	"'users':[{'id':'2244994945','location':'YYZ'},{'id':'1','location':'Paris'}]," \
+	"'posts':[{'id':'9','text':'not this one'}],'tweets':[{'id':'9','text':'nor this'}]}"
 
 static void
 check_v2(const char *message, const char *name)
@@ -300,28 +317,36 @@ check_v2(const char *message, const char *name)
 static void
 test_v2(void)
 {
-	check_v2("{" V2_DATA "," V2_INCLUDES ",'matching_rules':[{'id':1412189062441439700,'tag':'t'}]}", "v2");
-	check_v2("{'matching_rules':[]," V2_INCLUDES ",'errors':[{'title':'Not Found Error'}]," V2_DATA "}",
+	check_v2("{" V2_DATA "," V2_INCLUDES
+			 ",'matching_rules':[{'id':1412189062441439700,'tag':'t'}]}",
+			 "v2");
+	check_v2("{'matching_rules':[]," V2_INCLUDES ",'errors':[{'title':'Not Found Error'}]," V2_DATA
+			 "}",
 			 "v2, includes before data");
 	decodes("{'data':{'id':'1146305824956410060','text':'short'}}", "v2, reduced");
 	ok(tweet.created_at == JULY + 658000, "time from the id");
 	is_text(tweet.text, "short", "text");
-	decodes("{'data':{'id':'1146305824956410060','text':'sho','note_tweet':{'text':'long','entities':"
-			"{'hashtags':[{'tag':'a'},{'tag':'b'}]}}}}",
-			"note_tweet");
+	decodes(
+		"{'data':{'id':'1146305824956410060','text':'sho','note_tweet':{'text':'long','entities':"
+		"{'hashtags':[{'tag':'a'},{'tag':'b'}]}}}}",
+		"note_tweet");
 	is_text(tweet.text, "long", "the long text");
 	ok(tweet.nhashtags == 2, "the long text's hashtags");
-	decodes("{'data':{'note_post':{'text':'long'},'id':'1146305824956410060','text':'sho'}}", "note_post");
+	decodes("{'data':{'note_post':{'text':'long'},'id':'1146305824956410060','text':'sho'}}",
+			"note_post");
 	is_text(tweet.text, "long", "the long text");
-	decodes("{'data':{'id':'1146305824956410060','geo':{'coordinates':{'type':'Point','coordinates':"
-			"[-79.38,43.65]},'place_id':'nowhere'}},'includes':{'places':[{'id':'x','full_name':'X'}]}}",
-			"point, and a place that is not included");
+	decodes(
+		"{'data':{'id':'1146305824956410060','geo':{'coordinates':{'type':'Point','coordinates':"
+		"[-79.38,43.65]},'place_id':'nowhere'}},'includes':{'places':[{'id':'x','full_name':'X'}]}}",
+		"point, and a place that is not included");
 	is_point(true, -79.38, 43.65, "lon, lat");
 	is_text(tweet.hints.place, NULL, "place");
-	decodes("{'data':{'id':'1146305824956410060'},'includes':{'places':null,'users':[{'id':null},null]}}",
-			"nulls in includes");
-	decodes("{'includes':null,'data':{'id':'1146305824956410060','geo':{},'entities':{},'withheld':{}}}",
-			"empty objects");
+	decodes(
+		"{'data':{'id':'1146305824956410060'},'includes':{'places':null,'users':[{'id':null},null]}}",
+		"nulls in includes");
+	decodes(
+		"{'includes':null,'data':{'id':'1146305824956410060','geo':{},'entities':{},'withheld':{}}}",
+		"empty objects");
 	decodes("{'data':{'id':'1146305824956410060','author_id':'5'},'includes':{'users':"
 			"[{'location':'a\\u00e9','id':'\\u0035'}]}}",
 			"escapes in includes");
@@ -335,7 +360,8 @@ is_delete(int64 id, const char *message)
 {
 	EvnDecodeResult result = decode(message);
 
-	ok(result == EVN_DECODE_OK && tweet.type == EVN_MESSAGE_DELETE && tweet.id == id, "deletes: %s", message);
+	ok(result == EVN_DECODE_OK && tweet.type == EVN_MESSAGE_DELETE && tweet.id == id, "deletes: %s",
+	   message);
 }
 
 static void
@@ -349,9 +375,10 @@ is_notice(const char *message)
 static void
 test_notices(void)
 {
-	is_delete(INT64CONST(1146305824956410060),
-			  "{'delete':{'status':{'id':1146305824956410100,'id_str':'1146305824956410060','user_id':3,"
-			  "'user_id_str':'3'},'timestamp_ms':'1562135580658'}}");
+	is_delete(
+		INT64CONST(1146305824956410060),
+		"{'delete':{'status':{'id':1146305824956410100,'id_str':'1146305824956410060','user_id':3,"
+		"'user_id_str':'3'},'timestamp_ms':'1562135580658'}}");
 	is_delete(12, "{'delete':{'status':{'id':12}}}");
 	is_delete(12, "{'data':{'delete':{'event_at':'2021-07-06T18:40:40.000Z',"
 				  "'tweet':{'author_id':'3','id':'12'}}}}");
@@ -363,7 +390,8 @@ test_notices(void)
 	fails(EVN_DECODE_BAD_VALUE, "{'delete':{'status':5}}");
 
 	is_notice("{'limit':{'track':3,'timestamp_ms':'1562135580658'}}");
-	is_notice("{'scrub_geo':{'user_id':1,'user_id_str':'1','up_to_status_id':2,'up_to_status_id_str':'2'}}");
+	is_notice(
+		"{'scrub_geo':{'user_id':1,'user_id_str':'1','up_to_status_id':2,'up_to_status_id_str':'2'}}");
 	is_notice("{'status_withheld':{'id':1,'user_id':2,'withheld_in_countries':['DE']}}");
 	is_notice("{'user_withheld':{'id':1,'withheld_in_countries':['DE']}}");
 	is_notice("{'warning':{'code':'FALLING_BEHIND','message':'m','percent_full':60}}");
@@ -372,12 +400,14 @@ test_notices(void)
 	is_notice("{'friends':[1,2]}");
 	is_notice("{'errors':[{'title':'operational-disconnect','disconnect_type':'Upstream'}]}");
 	is_notice("{'title':'operational-disconnect','disconnect_type':'x','detail':'d','type':'u'}");
-	is_notice("{'title':'ConnectionException','connection_issue':'TooManyConnections','detail':'d'}");
+	is_notice(
+		"{'title':'ConnectionException','connection_issue':'TooManyConnections','detail':'d'}");
 	is_notice("{'data':null,'errors':[]}");
 	is_notice("{'data':{'withheld':{'tweet':{'id':'1'},'withheld_in_countries':['DE']}}}");
 	is_notice("{'data':{'drop':{'tweet':{'id':'1'}}}}");
 	is_notice("{'data':{'tweet_edit':{'tweet':{'id':'1'},'initial_tweet_id':'1'}}}");
-	is_notice("{'data':{'user_profile_modification':{'user':{'id':'1'},'profile_field':'location'}}}");
+	is_notice(
+		"{'data':{'user_profile_modification':{'user':{'id':'1'},'profile_field':'location'}}}");
 	is_notice("{'limit':{'track':1},'warning':{}}");
 }
 
@@ -431,7 +461,8 @@ test_failures(void)
 {
 	fails(EVN_DECODE_EMPTY, "");
 	ok(decode(" \r\n\t") == EVN_DECODE_EMPTY, "white space is empty");
-	ok(evn_tweet_decode(decoder, arena, NULL, 0, &tweet) == EVN_DECODE_EMPTY, "a tombstone is empty");
+	ok(evn_tweet_decode(decoder, arena, NULL, 0, &tweet) == EVN_DECODE_EMPTY,
+	   "a tombstone is empty");
 	fails(EVN_DECODE_BAD_ENCODING, "{'id':7,'timestamp':1562135580,'x':'\xff'}");
 	ok(decode_bytes("{\"id\":7,\"timestamp\":1562135580}\0", 32) == EVN_DECODE_NUL, "a NUL byte");
 	fails(EVN_DECODE_NUL, "{'id':7,'timestamp':1562135580,'text':'a\\u0000b'}");
@@ -453,7 +484,8 @@ test_failures(void)
 	fails(EVN_DECODE_UNKNOWN_FORM, "5");
 	fails(EVN_DECODE_UNKNOWN_FORM, "null");
 	fails(EVN_DECODE_UNKNOWN_FORM, "'text'");
-	fails(EVN_DECODE_UNKNOWN_FORM, "{'did':'did:plc:x','time_us':1,'kind':'commit','commit':{'rev':'a'}}");
+	fails(EVN_DECODE_UNKNOWN_FORM,
+		  "{'did':'did:plc:x','time_us':1,'kind':'commit','commit':{'rev':'a'}}");
 	fails(EVN_DECODE_UNKNOWN_FORM, "{'data':{}}");
 	fails(EVN_DECODE_UNKNOWN_FORM, "{'data':[{'id':'7'}],'errors':[]}");
 	fails(EVN_DECODE_UNKNOWN_FORM, "{'delete':5}");
@@ -464,7 +496,8 @@ test_failures(void)
 	fails(EVN_DECODE_DUPLICATE_KEY, "{" V1 ",'place':{'name':'a','name':'a'}}");
 	fails(EVN_DECODE_DUPLICATE_KEY, "{'data':{'id':'7'},'data':{'id':'7'}}");
 	fails(EVN_DECODE_DUPLICATE_KEY, "{'data':{'id':'7'},'includes':{'users':[],'users':[]}}");
-	decodes("{'id':7,'timestamp':1562135580,'x':1,'x':2,'y':{'id':1,'id':2}}", "duplicates nobody reads");
+	decodes("{'id':7,'timestamp':1562135580,'x':1,'x':2,'y':{'id':1,'id':2}}",
+			"duplicates nobody reads");
 
 	fails(EVN_DECODE_NO_TIME, "{'id':7,'text':'t'}");
 	fails(EVN_DECODE_NO_TIME, "{'id':1000000000000,'created_at':null}");
@@ -480,21 +513,51 @@ test_failures(void)
 static void
 test_bad_values(void)
 {
-	static const char *const fields[] = {
-		"'text':5", "'text':['a']", "'lang':true", "'city':{}", "'place':7", "'place':{'full_name':7}",
-		"'author_id':'x'", "'author_id':-1", "'author_id':9223372036854775808", "'author_id':1.5",
-		"'author_id':{}", "'user':{'location':5}", "'user':{'id':'x'}", "'country_code':1",
-		"'is_retweet':'true'", "'is_retweet':1", "'retweeted_status':true", "'in_reply_to_status_id':{}",
-		"'lon':'1','lat':2", "'lon':1e999,'lat':0", "'lon':true", "'lat':{}",
-		"'coordinates':5", "'coordinates':{'coordinates':5}", "'coordinates':{'coordinates':[1]}",
-		"'coordinates':{'type':'Point','coordinates':['1','2']}", "'coordinates':[1,1e999]",
-		"'geo':{'coordinates':[]}", "'geo':{'place_id':5}", "'coordinates':{'type':5}",
-		"'entities':{'hashtags':{}}", "'hashtags':'a'", "'hashtags':[5]",
-		"'hashtags':[{'text':5}]", "'extended_tweet':'x'", "'note_tweet':{'text':5}",
-		"'referenced_tweets':{}", "'referenced_posts':[{'type':5}]", "'referenced_tweets':['quoted']",
-		"'created_at':{}", "'created_at':true", "'timestamp_ms':[]", "'quoted_status':1"};
-	size_t i;
-	char   message[200];
+	static const char *const fields[] = {"'text':5",
+										 "'text':['a']",
+										 "'lang':true",
+										 "'city':{}",
+										 "'place':7",
+										 "'place':{'full_name':7}",
+										 "'author_id':'x'",
+										 "'author_id':-1",
+										 "'author_id':9223372036854775808",
+										 "'author_id':1.5",
+										 "'author_id':{}",
+										 "'user':{'location':5}",
+										 "'user':{'id':'x'}",
+										 "'country_code':1",
+										 "'is_retweet':'true'",
+										 "'is_retweet':1",
+										 "'retweeted_status':true",
+										 "'in_reply_to_status_id':{}",
+										 "'lon':'1','lat':2",
+										 "'lon':1e999,'lat':0",
+										 "'lon':true",
+										 "'lat':{}",
+										 "'coordinates':5",
+										 "'coordinates':{'coordinates':5}",
+										 "'coordinates':{'coordinates':[1]}",
+										 "'coordinates':{'type':'Point','coordinates':['1','2']}",
+										 "'coordinates':[1,1e999]",
+										 "'geo':{'coordinates':[]}",
+										 "'geo':{'place_id':5}",
+										 "'coordinates':{'type':5}",
+										 "'entities':{'hashtags':{}}",
+										 "'hashtags':'a'",
+										 "'hashtags':[5]",
+										 "'hashtags':[{'text':5}]",
+										 "'extended_tweet':'x'",
+										 "'note_tweet':{'text':5}",
+										 "'referenced_tweets':{}",
+										 "'referenced_posts':[{'type':5}]",
+										 "'referenced_tweets':['quoted']",
+										 "'created_at':{}",
+										 "'created_at':true",
+										 "'timestamp_ms':[]",
+										 "'quoted_status':1"};
+	size_t					 i;
+	char					 message[200];
 
 	for (i = 0; i < lengthof(fields); i++)
 	{
@@ -560,18 +623,21 @@ test_hashtags_and_arena(void)
 				memcmp(tweet.hashtags[i].data, expected, tweet.hashtags[i].len) == 0;
 	}
 	ok(right, "and right");
-	decodes("{'id':7,'timestamp':1562135580,'hashtags':['#','',null,{},{'text':'x'}]}", "empty hashtags");
+	decodes("{'id':7,'timestamp':1562135580,'hashtags':['#','',null,{},{'text':'x'}]}",
+			"empty hashtags");
 	ok(tweet.nhashtags == 1, "are left out");
 }
 
 static void
 test_text(void)
 {
-	decodes("\r\n {'id':7,'timestamp':1562135580,'text':'\\ud83d\\ude00 caf\\u00e9 \\'\\\\\\/\\n'}\r\n",
-			"white space around, escapes within");
+	decodes(
+		"\r\n {'id':7,'timestamp':1562135580,'text':'\\ud83d\\ude00 caf\\u00e9 \\'\\\\\\/\\n'}\r\n",
+		"white space around, escapes within");
 	is_text(tweet.text, "\xf0\x9f\x98\x80 caf\xc3\xa9 \"\\/\n", "escapes");
-	decodes("{'id':7,'timestamp':1562135580,'text':'\xf0\x9f\x98\x80 caf\xc3\xa9 \xe6\x9d\xb1\xe4\xba\xac'}",
-			"UTF-8");
+	decodes(
+		"{'id':7,'timestamp':1562135580,'text':'\xf0\x9f\x98\x80 caf\xc3\xa9 \xe6\x9d\xb1\xe4\xba\xac'}",
+		"UTF-8");
 	is_text(tweet.text, "\xf0\x9f\x98\x80 caf\xc3\xa9 \xe6\x9d\xb1\xe4\xba\xac", "UTF-8");
 	ok(tweet.text.data > payload && tweet.text.data < payload + 100, "not copied");
 }

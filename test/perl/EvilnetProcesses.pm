@@ -13,7 +13,7 @@ use POSIX qw(strftime);
 use Test::More;
 use Time::HiRes qw(usleep);
 
-our @EXPORT = qw(prepared_node add_stream post posts worker_query same_worker soon
+our @EXPORT = qw(prepared_node add_stream post posts worker_query same_worker processes soon
   sql_fails sql_fails_as log_size log_since complaints);
 
 # A node with little in its log, whose template1 and postgres have hll, evilnet and server bus: CREATE
@@ -83,6 +83,24 @@ sub same_worker
 
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	return is($node->safe_psql('template1', worker_query($db)), $pids, $name);
+}
+
+# The pids of a node's processes of a kind, also of those that are in no view.
+sub processes
+{
+	my ($node, $kind) = @_;
+	my $postmaster = (split(/\n/, slurp_file($node->data_dir . '/postmaster.pid')))[0];
+	my @pids;
+
+	foreach my $file (glob('/proc/[0-9]*/stat'))
+	{
+		# it may have ended since
+		open(my $stat, '<', $file) or next;
+		my ($pid, $parent) = (<$stat> // '') =~ /^(\d+) \(.*\) \S (\d+) /s or next;
+		open(my $title, '<', "/proc/$pid/cmdline") or next;
+		push @pids, $pid if $parent == $postmaster && (<$title> // '') =~ /\Q$kind\E/;
+	}
+	return @pids;
 }
 
 # Wait for an answer, but not as long as wait_for does.

@@ -62,8 +62,8 @@ set('log_line_prefix', q{'MARK [%p] %b '});
 sql(q{SELECT evilnet.create_stream('strict', server => 'bus', topic => 'strict', on_error => 'stop')});
 publish($node, 'strict', post(1), 'no post');
 wait_for($node, state_of('strict'), 'stopped', 'a stream with on_error => stop stops at a bad message');
-$node->wait_for_log(qr/evilnet stopped stream/, $offset);
-like(log_since($node, $offset), qr/^MARK \[\d+\] evilnet ingest worker LOG:  evilnet stopped stream public\.strict: message at partition/m,
+$node->wait_for_log(qr/evilnet stops stream/, $offset);
+like(log_since($node, $offset), qr/^MARK \[\d+\] evilnet ingest worker LOG:  evilnet stops stream public\.strict: message at partition/m,
 	'it says so in the log, with a prefix set while workers run');
 like(sql(q{SELECT last_error FROM evilnet.stat_stream WHERE stream = 'strict'}),
 	qr/^message at partition \d, offset \d+ cannot be stored: .*\(bad_json\)$/, 'and in stat_stream');
@@ -108,11 +108,13 @@ soon($node, 20, q{SELECT last_error, state FROM evilnet.stat_stream WHERE stream
 	'permission denied for foreign server direct|backoff', 'REVOKE USAGE ends what reads through the server');
 sql('GRANT USAGE ON FOREIGN SERVER direct TO joe');
 wait_for($node, state_of('joes'), 'idle', 'GRANT USAGE lets it go on');
-sql(q{CREATE USER MAPPING FOR joe SERVER direct OPTIONS ("ssl.ca.pem" 'no certificate')});
-soon($node, 20, q{SELECT state, last_error ~ '^Kafka: .*ssl' FROM evilnet.stat_stream WHERE stream = 'joes'},
-	'backoff|t', 'a user mapping is used from its commit on');
+my $pid = sql(q{SELECT pid FROM evilnet.stat_stream WHERE stream = 'joes'});
+my $connected_anew = q{SELECT pid <> %d AND state = 'idle' FROM evilnet.stat_stream WHERE stream = 'joes'};
+sql(q{CREATE USER MAPPING FOR joe SERVER direct OPTIONS ("sasl.password" 'secret')});
+soon($node, 20, sprintf($connected_anew, $pid), 't', 'a user mapping is used from its commit on');
+$pid = sql(q{SELECT pid FROM evilnet.stat_stream WHERE stream = 'joes'});
 sql('DROP USER MAPPING FOR joe SERVER direct');
-wait_for($node, state_of('joes'), 'idle', 'and not after it was dropped');
+soon($node, 20, sprintf($connected_anew, $pid), 't', 'and not after it was dropped');
 sql(q{SELECT evilnet.drop_stream(stream) FROM evilnet.stream});
 
 # --- evilnet.embedded_broker
@@ -122,17 +124,17 @@ wait_for($node, state_of('later'), 'idle', 'a stream without posts is idle');
 $offset = log_size($node);
 set('evilnet.embedded_broker', 'off');
 wait_for($node, 'SELECT evilnet.embedded_broker_address() IS NULL', 't', 'the embedded broker ends when it is turned off');
-wait_for($node, q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'evilnet embedded broker'}, '0', 'its process is gone');
 sql_fails($node, 'postgres', q{SELECT evilnet.produce('bus', 'later', ARRAY['1'])}, '55000',
 	'embedded broker is not running.*ALTER SYSTEM SET evilnet.embedded_broker = on', 'nothing can be published');
-soon($node, 20, q{SELECT last_error FROM evilnet.stat_stream},
-	'the embedded broker is not running', 'the stream says what it waits for');
+soon($node, 20, q{SELECT last_error ~ 'Connection refused|embedded broker is not running' FROM evilnet.stat_stream},
+	't', 'the stream says what it waits for');
+is(scalar(processes($node, 'evilnet embedded broker')), 0, 'there is no process of the broker');
 unlike(log_since($node, $offset), qr/embedded broker listens/, 'it was not started again');
 set('evilnet.embedded_broker', 'on');
 wait_for($node, 'SELECT evilnet.embedded_broker_address() IS NOT NULL', 't', 'it starts when it is turned on');
 publish($node, 'later', posts(1));
 soon($node, 20, 'SELECT count(*) FROM later', '1', 'the stream finds it where it is now');
-unlike(log_since($node, $offset), qr/rdkafka#|%\d\|/, 'the library writes nothing to the log by itself');
+unlike(log_since($node, $offset), qr/^%\d\|/m, 'the library writes nothing to the log by itself');
 
 $node->stop;
 unlike(slurp_file($node->logfile), qr/PANIC|was terminated by signal/, 'nothing died');

@@ -99,7 +99,7 @@ sql(qq{
 		"bootstrap.servers" '$broker', "socket.timeout.ms" '2000', "reconnect.backoff.max.ms" '500');
 	SELECT evilnet.create_stream('hung', server => 'patient', topic => 'tweets')});
 wait_for_rows($node, 'hung', 201, 'a stream of a broker that will hang');
-my $broker_pid = sql(q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'evilnet embedded broker'});
+my ($broker_pid) = processes($node, 'evilnet embedded broker');
 kill('STOP', $broker_pid);
 my $told = $node->poll_query_until('postgres', q{SELECT last_error ~ 'timed out|down' FROM evilnet.stat_stream});
 kill('CONT', $broker_pid);
@@ -120,7 +120,7 @@ $node->safe_psql('template1', 'CREATE DATABASE other');
 $node->safe_psql('other', q{SELECT evilnet.create_stream('tweets', server => 'bus', topic => 'tweets')});
 wait_for_rows($node, 'tweets', 202, 'another database goes on', 'other');
 is(sql($workers), 'none', 'with a catalog of another version no worker starts');
-my $lines = () = log_since($node, $offset) =~ /is of version/g;
+my $lines = () = log_since($node, $offset) =~ /evilnet scan LOG: +extension/g;
 is($lines, 1, 'and the log says why once');
 sql(q{UPDATE pg_extension SET extversion = (SELECT default_version FROM pg_available_extensions WHERE name = 'evilnet') WHERE extname = 'evilnet'});
 sql(q{ALTER SYSTEM SET evilnet.rescan_interval = '1s'});
