@@ -38,12 +38,16 @@
 
 #define RESTART_SECONDS	 5	   /* the launcher itself, after an error */
 #define START_TIMEOUT_MS 30000 /* registered but never seen: the postmaster could not fork */
+#define SCAN_RETRY_MS	 500   /* as long as a worker takes to end */
 #define NO_SLOT_RETRY_MS 10000 /* max_worker_processes is used up */
 
 /* when a scan worker or the broker was last registered, so that a lost one is noticed */
 static TimestampTz scan_registered_at = 0;
 static TimestampTz broker_registered_at = 0;
 static TimestampTz no_slot_until = 0;
+static bool		   no_slot_told = false;
+/* a scan that found no process: no worker starts before it has had one */
+static TimestampTz scan_retry_at = 0;
 
 void
 evn_launcher_register(void)
@@ -92,12 +96,14 @@ register_worker(const char *function, const char *name, Datum arg, Oid extra)
 	if (RegisterDynamicBackgroundWorker(&worker, &handle))
 	{
 		pfree(handle);
+		no_slot_told = false;
 		return true;
 	}
-	if (no_slot_until == 0) /* said once until one was free again */
+	if (!no_slot_told) /* said once until one was free again */
 		ereport(WARNING, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 						  errmsg("no free background worker slot for \"%s\"", name),
 						  errhint("Increase max_worker_processes and restart the server.")));
+	no_slot_told = true;
 	no_slot_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), NO_SLOT_RETRY_MS);
 	return false;
 }
@@ -173,15 +179,41 @@ next_scan(void)
 	return dbid;
 }
 
+/* The scan did not come about: its database stays dirty. */
 static void
 abandon_scan(void)
 {
+	EvnDatabaseNote *note;
+
 	LWLockAcquire(evn_shared->lock, LW_EXCLUSIVE);
 	if (evn_shared->scan_pid == 0 && OidIsValid(evn_shared->scan_dbid))
 	{
+		note = evn_shmem_note(evn_shared->scan_dbid, true);
+		if (note != NULL)
+			note->dirty = true;
+		else
+			evn_shared->rescan_all = true;
 		evn_shared->scan_dbid = InvalidOid;
-		evn_shared->rescan_all = true;
 	}
+	LWLockRelease(evn_shared->lock);
+}
+
+/* Workers have taken every process there is, and what they should do may have changed. */
+static void
+make_room_for_scan(Oid dbid)
+{
+	int victim = 0;
+
+	LWLockAcquire(evn_shared->lock, LW_SHARED);
+	for (int i = 0; i < evn_shared->nslots; i++)
+	{
+		EvnWorkerSlot *slot = &evn_shared->slots[i];
+
+		if (slot->pid != 0 && (victim == 0 || slot->dbid == dbid))
+			victim = slot->pid;
+	}
+	if (victim != 0)
+		kill(victim, SIGTERM);
 	LWLockRelease(evn_shared->lock);
 }
 
@@ -194,12 +226,18 @@ start_scan(TimestampTz now)
 	if (OidIsValid(evn_shared->scan_dbid) &&
 		TimestampDifferenceExceeds(scan_registered_at, now, START_TIMEOUT_MS))
 		abandon_scan();
+	if (now < scan_retry_at)
+		return;
+	scan_retry_at = 0;
 	dbid = next_scan();
 	if (!OidIsValid(dbid))
 		return;
 	scan_registered_at = now;
-	if (!register_worker("evn_scan_worker_main", "evilnet scan", ObjectIdGetDatum(dbid), dbid))
-		abandon_scan();
+	if (register_worker("evn_scan_worker_main", "evilnet scan", ObjectIdGetDatum(dbid), dbid))
+		return;
+	abandon_scan();
+	make_room_for_scan(dbid);
+	scan_retry_at = TimestampTzPlusMilliseconds(now, SCAN_RETRY_MS);
 }
 
 static bool
@@ -295,6 +333,8 @@ next_due(TimestampTz now, TimestampTz rescan_at)
 		if (at > now)
 			due = Min(due, at);
 	}
+	if (scan_retry_at != 0)
+		due = Min(due, scan_retry_at);
 	if (OidIsValid(evn_shared->scan_dbid))
 		due = Min(due, TimestampTzPlusMilliseconds(scan_registered_at, START_TIMEOUT_MS));
 	LWLockRelease(evn_shared->lock);
@@ -336,7 +376,7 @@ evn_launcher_main(Datum arg)
 			rescanned_at = now;
 		}
 		start_scan(now);
-		for (int i = 0; i < evn_shared->nslots; i++)
+		for (int i = 0; i < evn_shared->nslots && scan_retry_at == 0; i++)
 			start_slot(i, now);
 		start_broker(now);
 		evn_worker_wait(next_due(GetCurrentTimestamp(), next_rescan(rescanned_at)));

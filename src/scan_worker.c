@@ -139,9 +139,9 @@ is_wanted(const EvnWorkerSlot *slot, const WantedWorker *wanted, int nwanted)
 	return false;
 }
 
-/* Make the slots of this database what is wanted; returns how many found no slot. */
+/* Make the slots of this database what is wanted; returns how many found no slot, and whether that is news. */
 static int
-write_slots(Oid dbid, const WantedWorker *wanted, int nwanted)
+write_slots(Oid dbid, const WantedWorker *wanted, int nwanted, bool *news)
 {
 	int missing = 0;
 
@@ -172,6 +172,8 @@ write_slots(Oid dbid, const WantedWorker *wanted, int nwanted)
 			slot->not_before = 0;
 		}
 	}
+	*news = missing != evn_shared->missing_slots;
+	evn_shared->missing_slots = missing;
 	LWLockRelease(evn_shared->lock);
 	return missing;
 }
@@ -184,6 +186,7 @@ evn_scan_worker_main(Datum arg)
 	char		 *name;
 	int			  nwanted;
 	int			  missing;
+	bool		  news;
 
 	if (!scan_enter(dbid))
 		proc_exit(0);
@@ -194,8 +197,8 @@ evn_scan_worker_main(Datum arg)
 	name = MemoryContextStrdup(TopMemoryContext, get_database_name(dbid));
 	PopActiveSnapshot();
 	CommitTransactionCommand();
-	missing = write_slots(dbid, wanted, nwanted);
-	if (missing > 0)
+	missing = write_slots(dbid, wanted, nwanted, &news);
+	if (missing > 0 && news)
 		ereport(WARNING, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 						  errmsg("no evilnet worker slot for %d stream workers of database \"%s\"",
 								 missing, name),

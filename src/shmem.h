@@ -76,10 +76,11 @@ typedef struct EvnDatabaseNote
 
 typedef struct EvnShared
 {
-	LWLock		   *lock;		  /* protects everything below */
-	int				launcher_pid; /* 0 when not running */
-	bool			rescan_all;	  /* more changed than there are notes, or the time has come */
-	int				scan_pid;	  /* the scan worker at work, 0 when none */
+	LWLock		   *lock;		   /* protects everything below */
+	int				launcher_pid;  /* 0 when not running */
+	int				missing_slots; /* stream workers that found no slot, as last counted */
+	bool			rescan_all;	   /* more changed than there are notes, or the time has come */
+	int				scan_pid;	   /* the scan worker at work, 0 when none */
 	Oid				scan_dbid;
 	int				broker_pid;
 	char			broker_address[EVN_ADDRESS_LEN]; /* empty when not running */

@@ -95,6 +95,9 @@ worker_exit(int code, Datum arg)
 			my_slot->not_before =
 				TimestampTzPlusMilliseconds(GetCurrentTimestamp(), backoff_ms(++my_slot->failures));
 	}
+	/* a slot given up is one that others wait for */
+	if (!my_slot->in_use && evn_shared->missing_slots > 0)
+		evn_shared->rescan_all = true;
 	launcher_pid = evn_shared->launcher_pid;
 	LWLockRelease(evn_shared->lock);
 	evn_shmem_wake(launcher_pid);
