@@ -24,7 +24,7 @@ evn_json_scan_fail(EvnJsonScan *scan, EvnDecodeResult error)
 /* ---- escapes ---- */
 
 /* The code unit of the \uXXXX at s, or -1 if there is none; its digits are known to be such. */
-static inline int
+static int
 read_code_unit(const char *s, const char *end)
 {
 	int unit = 0;
@@ -41,7 +41,7 @@ read_code_unit(const char *s, const char *end)
  * The code point of the \u escape or surrogate pair at *s, which is moved
  * behind it; -1 when it is half a pair.
  */
-static inline int
+static int
 read_code_point(const char **s, const char *end)
 {
 	int unit = read_code_unit(*s, end);

@@ -60,7 +60,8 @@ evn_worker_check_interrupts(void)
 	if (ProcDiePending && !IsTransactionState())
 	{
 		evn_worker_release();
-		proc_exit(0);
+		/* exit code 0 means never again, and the launcher is to come back */
+		proc_exit(MyBgworkerEntry->bgw_restart_time == BGW_NEVER_RESTART ? 0 : 1);
 	}
 	CHECK_FOR_INTERRUPTS();
 	/* one that is never idle would not learn it from waiting */
