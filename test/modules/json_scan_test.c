@@ -22,6 +22,7 @@ static const Sample samples[] = {
 	{"false", EVN_DECODE_OK},
 	{"\"\"", EVN_DECODE_OK},
 	{"\"abcdefgh\"", EVN_DECODE_OK},
+	{"\"a\\\\u0000b\"", EVN_DECODE_OK}, /* an escaped backslash, then plain text */
 	{"\"abcdefghijklmnop\\nqrs\"", EVN_DECODE_OK},
 	{"\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\\uD83D\\ude00\"", EVN_DECODE_OK},
 	{"\"\x7f\xc2\x80\xef\xbf\xbf\xf4\x8f\xbf\xbf\"", EVN_DECODE_OK},
