@@ -37,6 +37,14 @@ is_embedded(const char *name, const char *value)
 	return strcmp(name, BOOTSTRAP) == 0 && strcmp(value, EVN_KAFKA_EMBEDDED) == 0;
 }
 
+/* A mapping tells who connects; where to, a token's endpoint included, is the server's owner's to say. */
+static bool
+tells_who(const char *name)
+{
+	return strstr(name, ".url") == NULL && (strncmp(name, "sasl.", strlen("sasl.")) == 0 ||
+											strncmp(name, "ssl.", strlen("ssl.")) == 0);
+}
+
 static void
 check_kind(const char *name, Oid catalog)
 {
@@ -50,14 +58,13 @@ check_kind(const char *name, Oid catalog)
 		ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_OPTION_NAME), errhidestmt(true),
 						errmsg("property \"%s\" is a secret and cannot be set on a server", name),
 						errhint("Set it in CREATE USER MAPPING.")));
-	if (kind == EVN_KAFKA_PLAIN && catalog == UserMappingRelationId &&
-		strncmp(name, "sasl.", strlen("sasl.")) != 0 && strncmp(name, "ssl.", strlen("ssl.")) != 0)
+	if (kind == EVN_KAFKA_PLAIN && catalog == UserMappingRelationId && !tells_who(name))
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_FDW_INVALID_OPTION_NAME), errhidestmt(true),
 			 errmsg("property \"%s\" cannot be set in a user mapping", name),
 			 errhint(
-				 "Set it on the server; user mappings take secrets and properties that begin with sasl. or ssl.")));
+				 "Set it on the server; user mappings take secrets and properties that begin with sasl. or ssl., but no URL.")));
 }
 
 static void
@@ -92,7 +99,11 @@ evn_fdw_servers_validate(PG_FUNCTION_ARGS)
 	bool	  has_bootstrap = false;
 	ListCell *cell;
 
-	if (catalog != ForeignServerRelationId && catalog != UserMappingRelationId && options != NIL)
+	if (catalog == ForeignTableRelationId)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("evilnet_kafka has no foreign tables"),
+						errhint("Use evilnet.create_stream to read a topic into a table.")));
+	if (catalog == ForeignDataWrapperRelationId && options != NIL)
 		ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_OPTION_NAME), errhidestmt(true),
 						errmsg("evilnet_kafka takes options on servers and user mappings only")));
 	foreach(cell, options)
@@ -100,7 +111,7 @@ evn_fdw_servers_validate(PG_FUNCTION_ARGS)
 		DefElem *option = lfirst_node(DefElem, cell);
 
 		check_option(option->defname, defGetString(option), catalog);
-		if (strcmp(option->defname, BOOTSTRAP) == 0)
+		if (strcmp(option->defname, BOOTSTRAP) == 0 && defGetString(option)[0] != '\0')
 			has_bootstrap = true;
 	}
 	if (catalog == ForeignServerRelationId && !has_bootstrap)

@@ -147,8 +147,8 @@ connect_stream(void)
 	if (worker.ingest == NULL)
 	{
 		/* dropped, or not ours to read: let the launcher look again */
+		evn_worker_retire();
 		evn_shmem_mark_dirty(MyDatabaseId);
-		evn_worker_release();
 		proc_exit(0);
 	}
 	refresh_cities();
@@ -290,7 +290,7 @@ stop_stream(const char *reason)
 {
 	evn_worker_set_error(reason);
 	ereport(LOG, (errmsg("evilnet stops stream %s: %s", worker.ingest->stream->name, reason)));
-	evn_worker_release();
+	evn_worker_retire();
 	evn_ingest_stop(worker.ingest, reason);
 	proc_exit(0);
 }

@@ -44,7 +44,7 @@ static const Refusal refusals[] = {
 	{"enabled_events", OURS},
 	{"debug", LOG},
 	{"group.*", GROUP},
-	{"internal.*", CODE},
+	{"internal.*", "It takes over the handler of a signal of the server process."},
 	{"log*", LOG},
 	{"metadata.broker.list", "It is another name of \"bootstrap.servers\"."},
 	{"offset.store.*", POSITIONS},

@@ -86,7 +86,8 @@ evn_kafka_producer_send(EvnKafkaProducer *producer, const char *topic, const cha
 int
 evn_kafka_producer_serve(EvnKafkaProducer *producer, int timeout_ms)
 {
-	rd_kafka_poll(producer->handle, timeout_ms);
+	/* with nothing on its way nothing would end the wait */
+	rd_kafka_poll(producer->handle, rd_kafka_outq_len(producer->handle) > 0 ? timeout_ms : 0);
 	return rd_kafka_outq_len(producer->handle);
 }
 

@@ -105,7 +105,8 @@ send_message(EvnKafkaProducer *producer, const char *topic, Datum message, bool 
 	{
 		if (error.message[0] != '\0')
 			ereport(ERROR, (errcode(ERRCODE_FDW_ERROR),
-							errmsg("could not publish a message: %s", error.message)));
+							errmsg("could not publish a message: %s", error.message),
+							errdetail("Messages before it may have been published.")));
 		(void) evn_kafka_producer_serve(producer, SERVE_MS);
 		CHECK_FOR_INTERRUPTS();
 	}
@@ -174,8 +175,8 @@ evn_produce(PG_FUNCTION_ARGS)
 		forget_producer();
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_ERROR),
-				 errmsg(INT64_FORMAT " messages could not be published: %s", failed, error.message),
-				 errdetail(INT64_FORMAT " messages were.", delivered)));
+				 errmsg("could not publish " INT64_FORMAT " of " INT64_FORMAT " messages: %s",
+						failed, failed + delivered, error.message)));
 	}
 	PG_RETURN_INT64(delivered);
 }

@@ -139,6 +139,15 @@ evn_worker_release(void)
 }
 
 void
+evn_worker_retire(void)
+{
+	LWLockAcquire(evn_shared->lock, LW_EXCLUSIVE);
+	my_slot->in_use = false;
+	LWLockRelease(evn_shared->lock);
+	released = true;
+}
+
+void
 evn_worker_set_state(EvnWorkerState state)
 {
 	/* an int-sized store; readers take it as it comes */

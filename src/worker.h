@@ -26,6 +26,9 @@ extern void evn_worker_check_interrupts(void);
 extern EvnWorkerSlot *evn_worker_attach(int slot_index);
 extern void evn_worker_release(void);
 
+/* The same for good: the slot is free, until a scan finds the stream wanted again. */
+extern void evn_worker_retire(void);
+
 /* the slot's state and last error, and a successful batch, which ends the backoff */
 extern void evn_worker_set_state(EvnWorkerState state);
 extern void evn_worker_set_error(const char *message);

@@ -56,7 +56,7 @@ publish($node, 'tweets', posts(1));
 $offset = log_size($node);
 make_stream($_) for 's1', 's2', 's3', 's4';
 wait_for($node, $workers, '2', 'two of four streams run, then the processes are used up');
-wait_for($node, q{SELECT count(*) FROM evilnet.stat_stream WHERE last_error = 'no free background worker slot: increase max_worker_processes'},
+wait_for($node, q{SELECT count(*) FROM evilnet.stat_stream WHERE state = 'waiting' AND last_error = 'no free background worker slot: increase max_worker_processes'},
 	'2', 'the others say what they wait for');
 like(log_since($node, $offset), qr/WARNING: +no free background worker slot for "evilnet .*\n.*HINT: +Increase max_worker_processes and restart/, 'and so does the log');
 my @running = split(/ /, sql(q{SELECT string_agg(stream, ' ' ORDER BY stream) FROM evilnet.stat_stream WHERE pid IS NOT NULL}));

@@ -107,13 +107,13 @@ my $fenced = $node->safe_psql('postgres', q{
 			EXIT WHEN now >= 30000 OR tries > 100000;
 		END LOOP;
 	END $$;
-	CALL fence(0, 20)});
-cmp_ok($fenced, '>=', 10, "taken away $fenced times");
+	CALL fence(0, 12)});
+cmp_ok($fenced, '>=', 8, "taken away $fenced times");
 wait_consumed($node, $kafka, 'fenced');
 is_exact($node, 'fenced', 'mixed', \%totals, 'fenced', $mixed);
 is(worker_pid($node, 'fenced'), $pid, 'fenced: the worker lived on');
 my $lost = () = substr(slurp_file($node->logfile), $from) =~ /lost its partitions/g;
-cmp_ok($lost, '>=', 10, "fenced: it noticed $lost times");
+cmp_ok($lost, '>=', 8, "fenced: it noticed $lost times");
 
 # ---- and the number of workers changes
 
