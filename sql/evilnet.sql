@@ -229,9 +229,12 @@ BEGIN
 	END IF;
 	RETURN NEW;
 END $$;
+-- it runs text of its argument with our rights: for no trigger but ours
+REVOKE EXECUTE ON FUNCTION evilnet.replace_builtin() FROM PUBLIC;
 COMMENT ON FUNCTION evilnet.replace_builtin() IS 'trigger: a user''s row of the gazetteer replaces the built-in one, a changed one is the user''s';
 CREATE FUNCTION evilnet.gazetteer_changed() RETURNS trigger
 LANGUAGE C AS 'MODULE_PATHNAME', 'evn_gazetteer_changed';
+REVOKE EXECUTE ON FUNCTION evilnet.gazetteer_changed() FROM PUBLIC;
 COMMENT ON FUNCTION evilnet.gazetteer_changed() IS 'trigger: every process builds its index of cities anew';
 
 CREATE TRIGGER builtin_replaced BEFORE INSERT ON evilnet.area FOR EACH ROW WHEN (NOT NEW.builtin)
@@ -409,7 +412,15 @@ COMMENT ON COLUMN evilnet.batch.kafka_partition IS 'Kafka partition number';
 COMMENT ON COLUMN evilnet.batch.from_offset IS 'first offset of the batch';
 COMMENT ON COLUMN evilnet.batch.to_offset IS 'offset after the last one of the batch';
 COMMENT ON COLUMN evilnet.batch.worker IS 'number of the worker that stored it';
-COMMENT ON COLUMN evilnet.batch.messages IS 'messages of this partition in the batch; the columns up to gaps are as in evilnet.stream_offset';
+COMMENT ON COLUMN evilnet.batch.messages IS 'messages of this partition in the batch';
+COMMENT ON COLUMN evilnet.batch.rows IS 'posts stored';
+COMMENT ON COLUMN evilnet.batch.duplicates IS 'posts dropped because their id was stored already';
+COMMENT ON COLUMN evilnet.batch.deletes IS 'delete notices';
+COMMENT ON COLUMN evilnet.batch.suppressed IS 'posts not stored because their delete notice came first';
+COMMENT ON COLUMN evilnet.batch.notices IS 'other notices, nothing to store';
+COMMENT ON COLUMN evilnet.batch.dead_letters IS 'messages set aside in evilnet.dead_letter';
+COMMENT ON COLUMN evilnet.batch.rows_deleted IS 'stored posts removed by delete notices';
+COMMENT ON COLUMN evilnet.batch.gaps IS 'offsets that the broker did not deliver';
 COMMENT ON COLUMN evilnet.batch.started_at IS 'when the batch''s first message arrived';
 COMMENT ON COLUMN evilnet.batch.committed_at IS 'just before the commit';
 
@@ -466,6 +477,7 @@ SELECT pg_catalog.pg_extension_config_dump('evilnet.dead_letter_dead_letter_id_s
 -- Workers follow the catalog: a change is told to the launcher at commit.
 CREATE FUNCTION evilnet.stream_changed() RETURNS trigger
 LANGUAGE C AS 'MODULE_PATHNAME', 'evn_admin_stream_changed';
+REVOKE EXECUTE ON FUNCTION evilnet.stream_changed() FROM PUBLIC;
 COMMENT ON FUNCTION evilnet.stream_changed() IS 'trigger: tells the launcher at commit that streams changed';
 CREATE TRIGGER stream_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON evilnet.stream
 	FOR EACH STATEMENT EXECUTE FUNCTION evilnet.stream_changed();
@@ -544,6 +556,7 @@ BEGIN
 	DELETE FROM evilnet.dead_letter l USING pg_event_trigger_dropped_objects() d
 		WHERE d.classid = 'pg_class'::regclass AND d.objsubid = 0 AND d.objid = l.stream;
 END $$;
+REVOKE EXECUTE ON FUNCTION evilnet.forget_dropped() FROM PUBLIC;
 COMMENT ON FUNCTION evilnet.forget_dropped() IS 'event trigger: removes the catalog rows of dropped stream tables and aggregates';
 CREATE EVENT TRIGGER evilnet_forget_dropped ON sql_drop EXECUTE FUNCTION evilnet.forget_dropped();
 COMMENT ON EVENT TRIGGER evilnet_forget_dropped IS 'removes the catalog rows of dropped stream tables and aggregates';
@@ -660,6 +673,14 @@ COMMENT ON COLUMN evilnet.stat_stream.rows_per_second IS 'messages stored per se
 COMMENT ON COLUMN evilnet.stat_stream.lag_messages IS 'messages the broker holds that are not stored yet';
 COMMENT ON COLUMN evilnet.stat_stream.lag_seconds IS 'age of the last stored message by Kafka''s time while there is lag, else 0';
 COMMENT ON COLUMN evilnet.stat_stream.messages IS 'messages consumed; this and the next columns are exact totals of evilnet.stream_offset';
+COMMENT ON COLUMN evilnet.stat_stream.rows IS 'posts stored';
+COMMENT ON COLUMN evilnet.stat_stream.duplicates IS 'posts dropped because their id was stored already';
+COMMENT ON COLUMN evilnet.stat_stream.deletes IS 'delete notices';
+COMMENT ON COLUMN evilnet.stat_stream.suppressed IS 'posts not stored because their delete notice came first';
+COMMENT ON COLUMN evilnet.stat_stream.notices IS 'other notices, nothing to store';
+COMMENT ON COLUMN evilnet.stat_stream.dead_letters IS 'messages set aside in evilnet.dead_letter';
+COMMENT ON COLUMN evilnet.stat_stream.rows_deleted IS 'stored posts removed by delete notices';
+COMMENT ON COLUMN evilnet.stat_stream.gaps IS 'offsets that the broker did not deliver';
 COMMENT ON COLUMN evilnet.stat_stream.batches IS 'batches stored since the worker''s slot was taken';
 COMMENT ON COLUMN evilnet.stat_stream.avg_batch_messages IS 'mean messages per batch';
 COMMENT ON COLUMN evilnet.stat_stream.last_batch_messages IS 'messages of the last batch';

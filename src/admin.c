@@ -26,6 +26,7 @@
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/datetime.h"
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
 #include "utils/timestamp.h"
@@ -121,15 +122,20 @@ check_arguments(FunctionCallInfo fcinfo)
 static char *
 canonical_start(const char *start_at)
 {
-	Datum ts;
-	char *utc;
+	TimestampTz	 ts;
+	struct pg_tm tm;
+	fsec_t		 fsec;
+	char		 utc[MAXDATELEN + 1];
 
 	if (strcmp(start_at, "earliest") == 0 || strcmp(start_at, "latest") == 0)
 		return pstrdup(start_at);
-	ts = DirectFunctionCall3(timestamptz_in, CStringGetDatum(start_at),
-							 ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
-	utc = DatumGetCString(DirectFunctionCall1(
-		timestamp_out, DirectFunctionCall2(timestamptz_zone, CStringGetTextDatum("UTC"), ts)));
+	ts = DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in, CStringGetDatum(start_at),
+												 ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+	if (TIMESTAMP_NOT_FINITE(ts) || timestamp2tm(ts, NULL, &tm, &fsec, NULL, NULL) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid start \"%s\"", start_at),
+				 errhint("Use earliest, latest, or a timestamp.")));
+	EncodeDateTime(&tm, fsec, false, 0, NULL, USE_ISO_DATES, utc);
 	return psprintf("%s UTC", utc);
 }
 
@@ -299,22 +305,74 @@ evn_admin_create_stream(PG_FUNCTION_ARGS)
 static void
 require_owned_stream(Oid relid)
 {
+	char  *name = get_rel_name(relid);
 	EvnSpi spi;
 	bool   found;
 
 	evn_shmem_require();
-	if (get_rel_name(relid) == NULL)
+	if (name == NULL)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
 						errmsg("relation with OID %u does not exist", relid)));
 	if (!evn_owns_relation(relid, GetUserId()))
-		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(relid));
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, name);
 	evn_spi_begin(&spi, evn_spi_catalog_owner());
-	found = evn_spi_execf(SPI_OK_SELECT, "SELECT FROM evilnet.stream WHERE stream = %u", relid) > 0;
+	/* who drops it meanwhile is waited for */
+	found = evn_spi_execf(SPI_OK_SELECT, "SELECT FROM evilnet.stream WHERE stream = %u FOR UPDATE",
+						  relid) > 0;
 	evn_spi_end(&spi);
 	if (!found)
-		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
-						errmsg("\"%s\" is not a stream", get_rel_name(relid)),
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("\"%s\" is not a stream", name),
 						errhint("evilnet.stream lists the streams.")));
+}
+
+static void
+depend_aggregates(Oid relid)
+{
+	evn_spi_execf(SPI_OK_SELECT,
+				  "SELECT aggregate::pg_catalog.oid, query::pg_catalog.oid, storage::pg_catalog.oid"
+				  " FROM evilnet.continuous_aggregate WHERE stream = %u",
+				  relid);
+	for (uint64 i = 0; i < SPI_processed; i++)
+		evn_aggregate_depend(relid, DatumGetObjectId(evn_spi_value(i, 1)),
+							 DatumGetObjectId(evn_spi_value(i, 2)),
+							 DatumGetObjectId(evn_spi_value(i, 3)));
+}
+
+static bool
+is_at_home(Oid relid)
+{
+	EvnSpi spi;
+	bool   at_home;
+
+	evn_spi_begin(&spi, evn_spi_catalog_owner());
+	at_home =
+		evn_spi_execf(SPI_OK_SELECT,
+					  "SELECT FROM evilnet.stream WHERE stream = %u AND home = evilnet.home()",
+					  relid) > 0;
+	evn_spi_end(&spi);
+	return at_home;
+}
+
+/* Dependencies of ours are not part of a dump: record them again. */
+static void
+restore_dependencies(Oid relid)
+{
+	EvnStream	  *stream;
+	ForeignServer *server;
+	EvnSpi		   spi;
+
+	if (is_at_home(relid))
+		return;
+	stream = evn_stream_load(relid);
+	server = GetForeignServerByName(stream->server, true);
+	if (server != NULL)
+		evn_stream_depend(relid, ForeignServerRelationId, server->serverid, DEPENDENCY_NORMAL);
+	if (OidIsValid(stream->deletes))
+		evn_stream_depend(stream->deletes, RelationRelationId, relid, DEPENDENCY_INTERNAL);
+	evn_spi_begin(&spi, evn_spi_catalog_owner());
+	depend_aggregates(relid);
+	evn_spi_end(&spi);
+	CommandCounterIncrement();
 }
 
 Datum
@@ -324,6 +382,7 @@ evn_admin_drop_stream(PG_FUNCTION_ARGS)
 	EvnSpi spi;
 
 	require_owned_stream(relid);
+	restore_dependencies(relid);
 	/* positions first, as a worker takes them first */
 	evn_spi_begin(&spi, evn_spi_catalog_owner());
 	evn_spi_execf(SPI_OK_DELETE, "DELETE FROM evilnet.stream WHERE stream = %u", relid);
@@ -347,6 +406,7 @@ set_enabled(Oid relid, bool enabled)
 	EvnSpi spi;
 
 	require_owned_stream(relid);
+	restore_dependencies(relid);
 	evn_spi_begin(&spi, evn_spi_catalog_owner());
 	evn_spi_execf(SPI_OK_UPDATE,
 				  "UPDATE evilnet.stream SET enabled = %s, stop_reason = NULL%s WHERE stream = %u",
@@ -376,6 +436,7 @@ evn_admin_seek(PG_FUNCTION_ARGS)
 	EvnSpi spi;
 
 	require_owned_stream(relid);
+	restore_dependencies(relid);
 	evn_spi_begin(&spi, evn_spi_catalog_owner());
 	/* the old positions and their journal belong to another log */
 	evn_spi_execf(SPI_OK_DELETE, "DELETE FROM evilnet.stream_offset WHERE stream = %u", relid);

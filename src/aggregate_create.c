@@ -114,8 +114,8 @@ create_view(const Names *names, const EvnAggregateQuery *query)
  * The view is the aggregate: query and storage are parts of it, which cannot be
  * dropped alone.  All three go with the stream's table.
  */
-static void
-record_dependencies(Oid view, Oid query, Oid storage, Oid stream)
+void
+evn_aggregate_depend(Oid stream, Oid view, Oid query, Oid storage)
 {
 	evn_stream_depend(query, RelationRelationId, view, DEPENDENCY_INTERNAL);
 	evn_stream_depend(storage, RelationRelationId, view, DEPENDENCY_INTERNAL);
@@ -169,7 +169,7 @@ evn_aggregate_create(Oid stream, const char *name, const char *sql)
 	view = relation_oid(&names, "");
 	query = relation_oid(&names, "_query");
 	storage = relation_oid(&names, "_slots");
-	record_dependencies(view, query, storage, stream);
+	evn_aggregate_depend(stream, view, query, storage);
 	write_catalog(view, stream, query, storage);
 	return view;
 }

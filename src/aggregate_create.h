@@ -15,4 +15,7 @@
  */
 extern Oid evn_aggregate_create(Oid stream, const char *name, const char *sql);
 
+/* Make the objects of an aggregate depend on each other and on the stream; may be repeated. */
+extern void evn_aggregate_depend(Oid stream, Oid view, Oid query, Oid storage);
+
 #endif /* EVN_AGGREGATE_CREATE_H */

@@ -33,6 +33,7 @@
 #include "aggregate_query.h"
 #include "compat.h"
 #include "spi.h"
+#include "stream.h"
 
 pg_noreturn static void
 refuse(const char *what, const char *hint)
@@ -104,7 +105,7 @@ is_time_bucket(Node *expr, int64 *width, AttrNumber *created_at, Index stream)
 	if (!IsA(arg, Const) || arg->constisnull || !IsA(var, Var) || var->varno != stream)
 		return false;
 	interval = DatumGetIntervalP(arg->constvalue);
-	*width = interval->time + interval->day * USECS_PER_DAY;
+	*width = evn_stream_interval_us(interval);
 	*created_at = var->varattno;
 	return true;
 }

@@ -35,14 +35,15 @@ static const EvnKafkaOption defaults[] = {
 	{"fetch.message.max.bytes", "4194304"},
 	{"fetch.wait.max.ms", "100"},
 	{"queued.min.messages", "200000"},
-	{"socket.timeout.ms", "10000"}, /* closing waits for what a hanging broker owes us */
+	/* closing waits for a commit that a broker owes us: a hanging one, or none at all */
+	{"session.timeout.ms", "6000"},
+	{"socket.timeout.ms", "10000"},
 };
 
 static const EvnKafkaOption forced[] = {
-	{"auto.offset.reset", "error"},
-	{"enable.auto.commit", "false"},
-	{"enable.auto.offset.store", "false"},
-	{"enable.partition.eof", "true"},
+	{"auto.offset.reset", "error"},		   {"enable.auto.commit", "false"},
+	{"enable.auto.offset.store", "false"}, {"enable.partition.eof", "true"},
+	{"session.timeout.ms", "1000"}, /* we join no group; closing waits so long for a commit that finds no coordinator */
 };
 
 static bool
@@ -299,7 +300,7 @@ evn_kafka_consumer_seen_end(EvnKafkaConsumer *consumer, int32 partition)
  * waits for all that are on their way.  What is left out here is told by the
  * next call.
  */
-void
+bool
 evn_kafka_consumer_commit_hint(EvnKafkaConsumer *consumer, const EvnKafkaPosition *positions,
 							   int npositions)
 {
@@ -312,11 +313,12 @@ evn_kafka_consumer_commit_hint(EvnKafkaConsumer *consumer, const EvnKafkaPositio
 		rd_kafka_event_destroy(answer);
 	}
 	if (consumer->committing)
-		return;
+		return false;
 	list = make_list(consumer, positions, npositions);
 	consumer->committing = rd_kafka_commit_queue(consumer->handle, list, consumer->commit_queue,
 												 NULL, NULL) == RD_KAFKA_RESP_ERR_NO_ERROR;
 	rd_kafka_topic_partition_list_destroy(list);
+	return true;
 }
 
 bool

@@ -84,8 +84,9 @@ extern void evn_kafka_consumer_clear_fd(EvnKafkaConsumer *consumer);
 /* end of the partition as last seen by the fetcher, without asking the broker; -1 unknown */
 extern int64 evn_kafka_consumer_seen_end(EvnKafkaConsumer *consumer, int32 partition);
 
-/* tell Kafka where we are, for lag tools; asynchronous, errors ignored but counted in logs */
-extern void evn_kafka_consumer_commit_hint(EvnKafkaConsumer		  *consumer,
+/* tell Kafka where we are, for lag tools; asynchronous, errors ignored; false when the one before
+ * is still on its way: call again later */
+extern bool evn_kafka_consumer_commit_hint(EvnKafkaConsumer		  *consumer,
 										   const EvnKafkaPosition *positions, int npositions);
 
 /* last error or log line the library reported since the last call (never a secret); false when none */

@@ -35,6 +35,7 @@ struct EvnPartitionReader
 	int				  npartitions;		/* of the topic */
 	int				  known_partitions; /* of the topic when the stream began */
 	PartState		 *states;			/* one per part of the batch */
+	bool			  hint_due;			/* Kafka does not know our position yet */
 	EvnBatch		  batch;
 	EvnKafkaMessage	  polled[POLL_MESSAGES];
 };
@@ -380,8 +381,15 @@ evn_partition_reader_commit_hint(EvnPartitionReader *reader)
 		positions[i].partition = reader->batch.parts[i].partition;
 		positions[i].offset = reader->batch.parts[i].to_offset;
 	}
-	evn_kafka_consumer_commit_hint(reader->consumer, positions, n);
+	reader->hint_due = !evn_kafka_consumer_commit_hint(reader->consumer, positions, n);
 	pfree(positions);
+}
+
+void
+evn_partition_reader_repeat_hint(EvnPartitionReader *reader)
+{
+	if (reader->hint_due)
+		evn_partition_reader_commit_hint(reader);
 }
 
 int64

@@ -43,6 +43,9 @@ extern void evn_partition_reader_reset(EvnPartitionReader *reader);
 /* Tell Kafka the stored positions, for lag tools. */
 extern void evn_partition_reader_commit_hint(EvnPartitionReader *reader);
 
+/* Tell it again if it could not be told then. */
+extern void evn_partition_reader_repeat_hint(EvnPartitionReader *reader);
+
 /* Messages the broker holds beyond the positions; -1 unknown. */
 extern int64 evn_partition_reader_lag(EvnPartitionReader *reader);
 

@@ -19,6 +19,7 @@
 
 #include "compat.h"
 #include "spi.h"
+#include "stream.h"
 #include "window.h"
 
 PG_FUNCTION_INFO_V1(evn_report_time_bucket);
@@ -35,7 +36,7 @@ width_us(const Interval *width)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("time buckets of months are not supported"),
 						errhint("Use days, hours, minutes or seconds.")));
-	us = width->time + width->day * USECS_PER_DAY;
+	us = evn_stream_interval_us(width);
 	if (us <= 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("width of a time bucket must be greater than zero")));

@@ -11,6 +11,7 @@
 #include "catalog/partition.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
+#include "common/int.h"
 #include "miscadmin.h"
 #include "partitioning/partbounds.h"
 #include "partitioning/partdesc.h"
@@ -45,9 +46,20 @@ static const struct
 };
 
 int64
+evn_stream_interval_us(const Interval *interval)
+{
+	int64 us;
+
+	if (pg_mul_s64_overflow(interval->day, USECS_PER_DAY, &us) ||
+		pg_add_s64_overflow(us, interval->time, &us))
+		ereport(ERROR, (errcode(ERRCODE_INTERVAL_FIELD_OVERFLOW), errmsg("interval out of range")));
+	return us;
+}
+
+int64
 evn_stream_partition_us(Interval *interval)
 {
-	int64 us = interval->time + interval->day * USECS_PER_DAY;
+	int64 us = evn_stream_interval_us(interval);
 
 	if (interval->month != 0 || us < USECS_PER_MINUTE ||
 		(USECS_PER_DAY % us != 0 && us % USECS_PER_DAY != 0))
@@ -252,5 +264,7 @@ evn_stream_depend(Oid relid, Oid class, Oid on, DependencyType type)
 
 	ObjectAddressSet(object, RelationRelationId, relid);
 	ObjectAddressSet(referenced, class, on);
+	/* never twice, so that it may be repeated after a restore, which knows nothing of it */
+	(void) deleteDependencyRecordsForSpecific(RelationRelationId, relid, type, class, on);
 	recordDependencyOn(&object, &referenced, type);
 }

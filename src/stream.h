@@ -56,6 +56,9 @@ extern EvnStream *evn_stream_load(Oid relid);
 /* attribute numbers by column; raises when a column is missing, 0 for an absent raw */
 extern void evn_stream_columns(Relation rel, AttrNumber attnums[EVN_NCOLUMNS]);
 
+/* days and time of an interval in microseconds; raises when that is out of range */
+extern int64 evn_stream_interval_us(const Interval *interval);
+
 /* length of a partition interval in microseconds; raises unless it is a whole part or multiple of a day */
 extern int64 evn_stream_partition_us(Interval *interval);
 

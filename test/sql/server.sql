@@ -68,6 +68,11 @@ SET ROLE regress_evilnet_files;
 CREATE SERVER files FOREIGN DATA WRAPPER evilnet_kafka
 	OPTIONS ("bootstrap.servers" 'localhost:1', "ssl.ca.location" '/etc/passwd');
 RESET ROLE;
+REVOKE pg_read_server_files FROM regress_evilnet_files;
+SET ROLE regress_evilnet_files;
+ALTER SERVER files OPTIONS (ADD "client.id" 'me');
+ALTER SERVER files OPTIONS (DROP "ssl.ca.location", ADD "client.id" 'me');
+RESET ROLE;
 
 -- nothing else takes options
 ALTER FOREIGN DATA WRAPPER evilnet_kafka OPTIONS (ADD "bootstrap.servers" 'localhost:1');

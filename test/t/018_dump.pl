@@ -34,7 +34,9 @@ $old->safe_psql(
 	INSERT INTO evilnet.city (city_id, name, ascii_name, country_code, country, lon, lat)
 		VALUES (-1, 'Nowhere', 'Nowhere', 'CA', 'Canada', 0, 0);
 	SELECT evilnet.create_stream('"Social Media"."My Tweets"', server => 'bus', topic => 'tweets', workers => 2)});
-publish($bus, 'tweets', posts(1 .. 20), 'no post', notice(1), notice(2), notice(30));
+publish($bus, 'tweets', posts(1 .. 20), 'no post');
+wait_for_rows($old, '"Social Media"."My Tweets"', 20, 'a stream has posts');
+publish($bus, 'tweets', notice(1), notice(2), notice(30));
 wait_for($old, $books, '24|24|20|0|3|2|1|0', 'the books of the stream');
 $old->safe_psql('postgres', q{SELECT evilnet.pause('"Social Media"."My Tweets"')});
 wait_for($old, worker_query('postgres'), 'none', 'it is paused');

@@ -115,6 +115,22 @@ is(worker_pid($node, 'fenced'), $pid, 'fenced: the worker lived on');
 my $lost = () = substr(slurp_file($node->logfile), $from) =~ /lost its partitions/g;
 cmp_ok($lost, '>=', 8, "fenced: it noticed $lost times");
 
+# ---- somebody else moved the position: its rows are what counts
+
+my @late = map { qq({"id":$_,"created_at":"2024-03-01T12:00:00Z","author_id":1,"city":"Paris","text":"t"}) } 1 .. 60;
+
+$kafka->create_topic('moved', 1);
+kafka_stream($node, 'moved');
+$kafka->produce_lines('moved', [ @late[ 0 .. 29 ] ]);
+wait_for_rows($node, 'moved', 30, 'moved: consumed');
+$node->safe_psql('postgres',
+	"UPDATE evilnet.stream_offset SET next_offset = next_offset + 10, epoch = epoch + 1 WHERE stream = 'moved'::regclass");
+$kafka->produce_lines('moved', [ @late[ 30 .. 59 ] ]);
+wait_for_rows($node, 'moved', 50, 'moved: what another stored is not stored again');
+is($node->safe_psql('postgres', 'SELECT min(id), max(id), count(*) FROM moved WHERE id > 30'), '41|60|20',
+	'moved: nor is anything else left out');
+stat_is('moved', 'messages, rows, gaps, state', '50|50|0|idle', 'moved: nor counted');
+
 # ---- and the number of workers changes
 
 $kafka->create_topic('shared');
