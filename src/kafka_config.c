@@ -54,7 +54,6 @@ static const Refusal refusals[] = {
 	{"sasl.kerberos.kinit.cmd", KERBEROS},
 	{"sasl.kerberos.min.time.before.relogin", KERBEROS},
 	{"sasl.oauthbearer.config", UNSECURED},
-	{"session.timeout.ms", GROUP},
 	{"ssl.engine.*", CODE},
 	{"ssl.providers", CODE},
 	{"statistics.interval.ms", LOG},

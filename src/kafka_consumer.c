@@ -41,9 +41,10 @@ static const EvnKafkaOption defaults[] = {
 };
 
 static const EvnKafkaOption forced[] = {
-	{"auto.offset.reset", "error"},		   {"enable.auto.commit", "false"},
-	{"enable.auto.offset.store", "false"}, {"enable.partition.eof", "true"},
-	{"session.timeout.ms", "1000"}, /* we join no group; closing waits so long for a commit that finds no coordinator */
+	{"auto.offset.reset", "error"},
+	{"enable.auto.commit", "false"},
+	{"enable.auto.offset.store", "false"},
+	{"enable.partition.eof", "true"},
 };
 
 static bool
