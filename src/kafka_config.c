@@ -54,6 +54,7 @@ static const Refusal refusals[] = {
 	{"sasl.kerberos.kinit.cmd", KERBEROS},
 	{"sasl.kerberos.min.time.before.relogin", KERBEROS},
 	{"sasl.oauthbearer.config", UNSECURED},
+	{"session.timeout.ms", OURS},
 	{"ssl.engine.*", CODE},
 	{"ssl.providers", CODE},
 	{"statistics.interval.ms", LOG},

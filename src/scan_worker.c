@@ -139,7 +139,7 @@ is_wanted(const EvnWorkerSlot *slot, const WantedWorker *wanted, int nwanted)
 	return false;
 }
 
-/* Make the slots of this database what is wanted; returns how many found no slot, and whether that is news. */
+/* Make the slots of this database what is wanted; returns how many found none, and if that is news. */
 static int
 write_slots(Oid dbid, const WantedWorker *wanted, int nwanted, bool *news)
 {

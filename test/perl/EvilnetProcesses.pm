@@ -13,7 +13,7 @@ use POSIX qw(strftime);
 use Test::More;
 use Time::HiRes qw(usleep);
 
-our @EXPORT = qw(prepared_node add_stream post posts worker_query same_worker processes soon
+our @EXPORT = qw(prepared_node add_stream post posts worker_query same_worker processes ended soon
   sql_fails sql_fails_as log_size log_since complaints);
 
 # A node with little in its log, whose template1 and postgres have hll, evilnet and server bus: CREATE
@@ -101,6 +101,22 @@ sub processes
 		push @pids, $pid if $parent == $postmaster && (<$title> // '') =~ /\Q$kind\E/;
 	}
 	return @pids;
+}
+
+# Wait until these processes have ended.
+sub ended
+{
+	my ($name, @pids) = @_;
+	my @left;
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	for (1 .. 600)
+	{
+		@left = grep { kill(0, $_) } @pids;
+		last unless @left;
+		usleep(100_000);
+	}
+	return is("@left", '', $name);
 }
 
 # Wait for an answer, but not as long as wait_for does.

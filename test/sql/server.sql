@@ -42,7 +42,7 @@ FROM unnest(ARRAY['auto.commit.interval.ms', 'auto.offset.reset', 'debug', 'deli
 	'group.protocol', 'internal.termination.signal', 'log.queue', 'log_level', 'metadata.broker.list',
 	'offset.store.path', 'partition.assignment.strategy', 'plugin.library.paths', 'sasl.kerberos.keytab',
 	'sasl.kerberos.kinit.cmd', 'sasl.kerberos.min.time.before.relogin', 'sasl.oauthbearer.config',
-	'ssl.engine.id', 'ssl.engine.location', 'ssl.providers', 'statistics.interval.ms',
+	'session.timeout.ms', 'ssl.engine.id', 'ssl.engine.location', 'ssl.providers', 'statistics.interval.ms',
 	'test.mock.num.brokers', 'transactional.id', 'ut_handle_ProduceResponse']) name;
 SELECT name, public.attempt(format('CREATE USER MAPPING FOR PUBLIC SERVER bus OPTIONS (%I ''1'')', name)) AS in_mapping
 FROM unnest(ARRAY['ssl.providers', 'sasl.kerberos.kinit.cmd', 'plugin.library.paths']) name;
