@@ -32,11 +32,11 @@ struct EvnKafkaConsumer
 static const EvnKafkaOption defaults[] = {
 	{"allow.auto.create.topics", "false"},
 	{"check.crcs", "true"},
-	/* the shorter, the sooner a topic that was made anew is noticed */
-	{"fetch.error.backoff.ms", "50"},
 	{"fetch.message.max.bytes", "4194304"},
 	{"fetch.wait.max.ms", "100"},
 	{"queued.min.messages", "200000"},
+	/* closing waits for a commit that a broker owes us: a hanging one, or none at all */
+	{"session.timeout.ms", "6000"},
 	{"socket.timeout.ms", "10000"},
 };
 
@@ -45,8 +45,6 @@ static const EvnKafkaOption forced[] = {
 	{"enable.auto.commit", "false"},
 	{"enable.auto.offset.store", "false"},
 	{"enable.partition.eof", "true"},
-	/* closing waits that long for a commit that found no coordinator; we join no group */
-	{"session.timeout.ms", "100"},
 };
 
 static bool
@@ -220,10 +218,6 @@ event_of(EvnKafkaConsumer *consumer, const rd_kafka_message_t *message)
 			return EVN_KAFKA_END;
 		case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
 		case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
-		/* when the topic is back it may be another one */
-		case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
-		case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
-		case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
 			return EVN_KAFKA_OUT_OF_RANGE;
 		default:
 			evn_kafka_log_keep(&consumer->log, rd_kafka_message_errstr(message),

@@ -17,7 +17,7 @@ typedef enum EvnKafkaEvent
 {
 	EVN_KAFKA_MESSAGE, /* payload, key, timestamp are set */
 	EVN_KAFKA_END, /* offset is the end of the partition: control records before it are passed */
-	EVN_KAFKA_OUT_OF_RANGE, /* the offset, or the partition, is not there any more: begin again */
+	EVN_KAFKA_OUT_OF_RANGE, /* the broker does not hold the offset asked for */
 	EVN_KAFKA_FAILURE		/* another error of this partition; evn_kafka_consumer_error tells */
 } EvnKafkaEvent;
 

@@ -316,7 +316,7 @@ raise_taken(EvnPartitionReader *reader, Taken taken, int32 partition)
 								   state->position.anchor_offset));
 	ereport(ERROR, (errcode(ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION),
 					errmsg("Kafka topic \"%s\", partition %d: offset " INT64_FORMAT
-						   " is not there any more",
+						   " is not held any more",
 						   reader->ingest->stream->topic, partition, state->expected)));
 }
 
