@@ -38,12 +38,13 @@ COMMENT ON FUNCTION evilnet.produce(name, text, text[], text[]) IS
 -- Time
 -- ---------------------------------------------------------------------------
 
-CREATE FUNCTION evilnet.time_bucket(width interval, ts timestamptz)
+-- one function: a second one of two arguments would make the call ambiguous for a width given as a literal
+CREATE FUNCTION evilnet.time_bucket(width interval, ts timestamptz, origin timestamptz DEFAULT NULL, timezone text DEFAULT NULL)
 RETURNS timestamptz
-LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'evn_report_time_bucket';
-COMMENT ON FUNCTION evilnet.time_bucket(interval, timestamptz) IS
-'start of the time bucket of the given width that ts falls into; buckets are counted from Monday 2000-01-03 00:00 UTC, widths of months are not supported';
+LANGUAGE C IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'evn_time_bucket';
+COMMENT ON FUNCTION evilnet.time_bucket(interval, timestamptz, timestamptz, text) IS
+'start of the time bucket of the given width that ts falls into, by the clock and calendar of a time zone (UTC if null); a bucket starts at origin, if null at Monday 2000-01-03 00:00 local time, 2000-01-01 for widths of months';
 
 -- ---------------------------------------------------------------------------
 -- Cities

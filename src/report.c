@@ -1,7 +1,7 @@
 /*
  * report.c
  *		SQL functions that answer "what is every city posting": reports over
- *		<stream>_by_city, and time_bucket.
+ *		<stream>_by_city.
  *
  * Reports run one query as the caller, who needs SELECT on <stream>_by_city.
  */
@@ -20,9 +20,7 @@
 #include "compat.h"
 #include "spi.h"
 #include "stream.h"
-#include "window.h"
 
-PG_FUNCTION_INFO_V1(evn_report_time_bucket);
 PG_FUNCTION_INFO_V1(evn_report_city_counts);
 PG_FUNCTION_INFO_V1(evn_report_top_cities);
 
@@ -41,21 +39,6 @@ width_us(const Interval *width)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("width of a time bucket must be greater than zero")));
 	return us;
-}
-
-Datum
-evn_report_time_bucket(PG_FUNCTION_ARGS)
-{
-	int64		width = width_us(PG_GETARG_INTERVAL_P(0));
-	TimestampTz ts = PG_GETARG_TIMESTAMPTZ(1);
-
-	if (TIMESTAMP_NOT_FINITE(ts))
-		PG_RETURN_TIMESTAMPTZ(ts);
-	ts = evn_window_start(width, ts);
-	if (!IS_VALID_TIMESTAMP(ts))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE), errmsg("timestamp out of range")));
-	PG_RETURN_TIMESTAMPTZ(ts);
 }
 
 static void
