@@ -319,6 +319,7 @@ CREATE TABLE evilnet.stream (
 	batch_bytes int NOT NULL CHECK (batch_bytes BETWEEN 1024 AND 1073741823),
 	batch_interval interval NOT NULL CHECK (batch_interval BETWEEN '1 ms' AND '1 hour'),
 	deletes regclass,
+	rows_since timestamptz,
 	enabled boolean NOT NULL DEFAULT true,
 	stop_reason text,
 	home text NOT NULL DEFAULT evilnet.home(),
@@ -341,6 +342,7 @@ COMMENT ON COLUMN evilnet.stream.batch_messages IS 'a batch is stored when it ha
 COMMENT ON COLUMN evilnet.stream.batch_bytes IS 'a batch is stored when its messages have this many bytes';
 COMMENT ON COLUMN evilnet.stream.batch_interval IS 'a batch is stored when its first message is this old';
 COMMENT ON COLUMN evilnet.stream.deletes IS 'table of the ids that delete notices named, so that a post that comes after its notice is not stored; null with store => false';
+COMMENT ON COLUMN evilnet.stream.rows_since IS 'posts before this time were dropped, so nothing is computed from them; null for none';
 COMMENT ON COLUMN evilnet.stream.enabled IS 'false after pause() and after the stream stopped by itself';
 COMMENT ON COLUMN evilnet.stream.stop_reason IS 'why the stream stopped by itself; null after resume()';
 COMMENT ON COLUMN evilnet.stream.home IS 'evilnet.home() of the database that consumes it; in a copy or a restored dump nothing starts until resume()';
@@ -493,6 +495,8 @@ CREATE TABLE evilnet.mergeable_aggregate (
 	combine text NOT NULL,
 	negate text,
 	read text NOT NULL,
+	merge name NOT NULL,
+	compare text NOT NULL DEFAULT '{column}',
 	builtin boolean NOT NULL DEFAULT false,
 	PRIMARY KEY (provider, aggregate)
 );
@@ -502,41 +506,67 @@ COMMENT ON COLUMN evilnet.mergeable_aggregate.aggregate IS 'name of the aggregat
 COMMENT ON COLUMN evilnet.mergeable_aggregate.combine IS 'expression of {old} and {new}: both taken together';
 COMMENT ON COLUMN evilnet.mergeable_aggregate.negate IS 'expression of {new}: what combined takes {new} away again; null when it cannot be taken away, then touched buckets are recomputed';
 COMMENT ON COLUMN evilnet.mergeable_aggregate.read IS 'aggregate expression of {column}: all partial results of a group taken together';
+COMMENT ON COLUMN evilnet.mergeable_aggregate.merge IS 'the aggregate function of the same provider that an aggregate over this one applies to the column: sum for count';
+COMMENT ON COLUMN evilnet.mergeable_aggregate.compare IS 'expression of {column} that evilnet.verify_continuous_aggregate compares; what is approximate needs one that is not';
 COMMENT ON COLUMN evilnet.mergeable_aggregate.builtin IS 'came with evilnet';
-INSERT INTO evilnet.mergeable_aggregate (provider, aggregate, combine, negate, read, builtin) VALUES
-	('pg_catalog', 'count', '{old} + {new}', '- {new}', 'pg_catalog.sum({column})::{type}', true),
-	('pg_catalog', 'sum', 'coalesce({old} + {new}, {old}, {new})', '- {new}', 'pg_catalog.sum({column})::{type}', true),
-	('pg_catalog', 'min', 'least({old}, {new})', NULL, 'pg_catalog.min({column})', true),
-	('pg_catalog', 'max', 'greatest({old}, {new})', NULL, 'pg_catalog.max({column})', true),
-	('pg_catalog', 'bool_and', 'coalesce({old} AND {new}, {old}, {new})', NULL, 'pg_catalog.bool_and({column})', true),
-	('pg_catalog', 'bool_or', 'coalesce({old} OR {new}, {old}, {new})', NULL, 'pg_catalog.bool_or({column})', true),
-	('pg_catalog', 'bit_and', 'coalesce({old} & {new}, {old}, {new})', NULL, 'pg_catalog.bit_and({column})', true),
-	('pg_catalog', 'bit_or', 'coalesce({old} | {new}, {old}, {new})', NULL, 'pg_catalog.bit_or({column})', true),
-	('hll', 'hll_add_agg', 'coalesce({schema}.hll_union({old}, {new}), {old}, {new})', NULL, '{schema}.hll_union_agg({column})', true),
-	('hll', 'hll_union_agg', 'coalesce({schema}.hll_union({old}, {new}), {old}, {new})', NULL, '{schema}.hll_union_agg({column})', true);
+INSERT INTO evilnet.mergeable_aggregate (provider, aggregate, combine, negate, read, merge, builtin) VALUES
+	('pg_catalog', 'count', '{old} + {new}', '- {new}', 'pg_catalog.sum({column})::{type}', 'sum', true),
+	('pg_catalog', 'sum', 'coalesce({old} + {new}, {old}, {new})', '- {new}', 'pg_catalog.sum({column})::{type}', 'sum', true),
+	('pg_catalog', 'min', 'least({old}, {new})', NULL, 'pg_catalog.min({column})', 'min', true),
+	('pg_catalog', 'max', 'greatest({old}, {new})', NULL, 'pg_catalog.max({column})', 'max', true),
+	('pg_catalog', 'bool_and', 'coalesce({old} AND {new}, {old}, {new})', NULL, 'pg_catalog.bool_and({column})', 'bool_and', true),
+	('pg_catalog', 'every', 'coalesce({old} AND {new}, {old}, {new})', NULL, 'pg_catalog.every({column})', 'every', true),
+	('pg_catalog', 'bool_or', 'coalesce({old} OR {new}, {old}, {new})', NULL, 'pg_catalog.bool_or({column})', 'bool_or', true),
+	('pg_catalog', 'bit_and', 'coalesce({old} & {new}, {old}, {new})', NULL, 'pg_catalog.bit_and({column})', 'bit_and', true),
+	('pg_catalog', 'bit_or', 'coalesce({old} | {new}, {old}, {new})', NULL, 'pg_catalog.bit_or({column})', 'bit_or', true),
+	('hll', 'hll_add_agg', 'coalesce({schema}.hll_union({old}, {new}), {old}, {new})', NULL, '{schema}.hll_union_agg({column})', 'hll_union_agg', true),
+	('hll', 'hll_union_agg', 'coalesce({schema}.hll_union({old}, {new}), {old}, {new})', NULL, '{schema}.hll_union_agg({column})', 'hll_union_agg', true);
+INSERT INTO evilnet.mergeable_aggregate (provider, aggregate, combine, negate, read, merge, compare, builtin) VALUES
+	('tdigest', 'tdigest', 'coalesce({schema}.tdigest_union({old}, {new}), {old}, {new})', NULL, '{schema}.tdigest({column})', 'tdigest',
+		'{schema}.tdigest_count({column})', true);
 GRANT SELECT ON evilnet.mergeable_aggregate TO PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('evilnet.mergeable_aggregate', 'WHERE NOT builtin');
 
 CREATE TABLE evilnet.continuous_aggregate (
 	aggregate regclass PRIMARY KEY,
 	stream regclass NOT NULL REFERENCES evilnet.stream ON DELETE CASCADE,
+	source regclass NOT NULL,
+	level int NOT NULL,
 	query regclass NOT NULL UNIQUE,
 	storage regclass NOT NULL UNIQUE,
+	enabled boolean NOT NULL DEFAULT true,
+	built_from timestamptz,
+	results_since timestamptz,
+	retention interval NOT NULL DEFAULT '0',
+	notify boolean NOT NULL DEFAULT false,
+	replaces regclass,
 	created_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX ON evilnet.continuous_aggregate (stream);
 COMMENT ON TABLE evilnet.continuous_aggregate IS 'GROUP BY queries over streams that are kept up to date in the transaction that stores the posts';
 COMMENT ON COLUMN evilnet.continuous_aggregate.aggregate IS 'the view to read: partial results of all workers merged';
 COMMENT ON COLUMN evilnet.continuous_aggregate.stream IS 'the stream''s table';
-COMMENT ON COLUMN evilnet.continuous_aggregate.query IS 'the defining query, as a view over the stream''s table';
+COMMENT ON COLUMN evilnet.continuous_aggregate.source IS 'what the query reads: the stream''s table, or another continuous aggregate';
+COMMENT ON COLUMN evilnet.continuous_aggregate.level IS '0 over a stream, else one more than that of the aggregate it reads';
+COMMENT ON COLUMN evilnet.continuous_aggregate.query IS 'the defining query, as a view';
 COMMENT ON COLUMN evilnet.continuous_aggregate.storage IS 'partial results, one row per group and slot (the worker that wrote it)';
+COMMENT ON COLUMN evilnet.continuous_aggregate.enabled IS 'false after pause()';
+COMMENT ON COLUMN evilnet.continuous_aggregate.built_from IS 'buckets before this time are still to be built; null when it is complete';
+COMMENT ON COLUMN evilnet.continuous_aggregate.results_since IS 'buckets before this time were dropped by its retention; null for none';
+COMMENT ON COLUMN evilnet.continuous_aggregate.retention IS 'how long buckets are kept; 0 for ever';
+COMMENT ON COLUMN evilnet.continuous_aggregate.notify IS 'each batch that changes it notifies channel evilnet_<aggregate>';
+COMMENT ON COLUMN evilnet.continuous_aggregate.replaces IS 'the aggregate whose name it takes as soon as it is built';
 COMMENT ON COLUMN evilnet.continuous_aggregate.created_at IS 'when it was created';
 ALTER TABLE evilnet.continuous_aggregate ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own ON evilnet.continuous_aggregate USING (evilnet.owns_stream(stream));
 GRANT SELECT ON evilnet.continuous_aggregate TO PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('evilnet.continuous_aggregate', '');
-CREATE TRIGGER stream_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON evilnet.continuous_aggregate
-	FOR EACH STATEMENT EXECUTE FUNCTION evilnet.stream_changed();
+CREATE FUNCTION evilnet.continuous_aggregate_changed() RETURNS trigger
+LANGUAGE C AS 'MODULE_PATHNAME', 'evn_aggregate_admin_changed';
+REVOKE EXECUTE ON FUNCTION evilnet.continuous_aggregate_changed() FROM PUBLIC;
+COMMENT ON FUNCTION evilnet.continuous_aggregate_changed() IS 'trigger: workers read the aggregates of a stream again with their next batch';
+CREATE TRIGGER continuous_aggregate_changed AFTER INSERT OR UPDATE OR DELETE ON evilnet.continuous_aggregate
+	FOR EACH ROW EXECUTE FUNCTION evilnet.continuous_aggregate_changed();
 
 -- A table dropped by hand takes its catalog rows along.
 CREATE FUNCTION evilnet.forget_dropped() RETURNS event_trigger
@@ -606,6 +636,71 @@ CREATE FUNCTION evilnet.seek(stream regclass, start_at text) RETURNS void
 LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'evn_admin_seek';
 COMMENT ON FUNCTION evilnet.seek(regclass, text) IS
 'forget the position of a stream and start at earliest, latest or a timestamp, for a topic that was re-created; with dedup posts stored before are not stored again; needs ownership';
+
+CREATE FUNCTION evilnet.store_messages(
+	stream regclass,
+	messages text[],
+	worker int DEFAULT 0,
+	OUT rows bigint, OUT duplicates bigint, OUT deletes bigint, OUT suppressed bigint, OUT notices bigint,
+	OUT dead_letters bigint)
+LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'evn_store_messages';
+COMMENT ON FUNCTION evilnet.store_messages(regclass, text[], int) IS
+'store messages that do not come from Kafka, such as those of an archive, as a worker of that number does: decoded, counted, or set aside as dead letters, in this transaction; returns what became of them; Kafka''s position is not moved; needs ownership';
+
+-- ---------------------------------------------------------------------------
+-- Continuous aggregates: functions
+-- ---------------------------------------------------------------------------
+
+CREATE FUNCTION evilnet.create_continuous_aggregate(
+	name text,
+	query text,
+	notify boolean DEFAULT false,
+	in_background boolean DEFAULT true,
+	if_not_exists boolean DEFAULT false)
+RETURNS regclass
+LANGUAGE C AS 'MODULE_PATHNAME', 'evn_aggregate_admin_create';
+COMMENT ON FUNCTION evilnet.create_continuous_aggregate(text, text, boolean, boolean, boolean) IS
+'keep the result of a GROUP BY query over a stream, or over another continuous aggregate, up to date in the transaction that stores the posts; what is stored already is counted by a background process, newest first (see evilnet.stat_continuous_aggregate), or with in_background => false before the function returns; needs ownership of the stream';
+
+CREATE FUNCTION evilnet.check_continuous_aggregate(query text)
+RETURNS TABLE (kind text, message text, hint text)
+LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'evn_aggregate_admin_check';
+COMMENT ON FUNCTION evilnet.check_continuous_aggregate(text) IS
+'whether a query can be kept as a continuous aggregate, creating nothing: a row of kind refused for every reason against it, with what to do instead, else rows of kind note, such as how many rows per day it would have';
+
+CREATE FUNCTION evilnet.drop_continuous_aggregate(aggregate regclass, cascade boolean DEFAULT false) RETURNS void
+LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'evn_aggregate_admin_drop';
+COMMENT ON FUNCTION evilnet.drop_continuous_aggregate(regclass, boolean) IS
+'drop a continuous aggregate with its results, with cascade also the views and aggregates that read it; needs ownership of the stream';
+
+CREATE FUNCTION evilnet.refresh_continuous_aggregate(
+	aggregate regclass,
+	since timestamptz DEFAULT '-infinity',
+	until timestamptz DEFAULT 'infinity')
+RETURNS void
+LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'evn_aggregate_admin_refresh';
+COMMENT ON FUNCTION evilnet.refresh_continuous_aggregate(regclass, timestamptz, timestamptz) IS
+'compute the buckets that hold [since, until) again from the stored posts, and those of aggregates that read them; buckets whose posts were dropped stay as they are; ingest of the stream waits until the transaction ends; needs ownership of the stream';
+
+CREATE FUNCTION evilnet.alter_continuous_aggregate(
+	aggregate regclass,
+	rename_to name DEFAULT NULL,
+	query text DEFAULT NULL,
+	retention interval DEFAULT NULL,
+	notify boolean DEFAULT NULL)
+RETURNS void
+LANGUAGE C AS 'MODULE_PATHNAME', 'evn_aggregate_admin_alter';
+COMMENT ON FUNCTION evilnet.alter_continuous_aggregate(regclass, name, text, interval, boolean) IS
+'change what is not null: its name; its query, which is built as <name>_next and then takes its place; how long buckets are kept (0 for ever), whatever becomes of the posts; whether batches notify; needs ownership of the stream';
+
+CREATE FUNCTION evilnet.verify_continuous_aggregate(
+	aggregate regclass,
+	since timestamptz DEFAULT '-infinity',
+	until timestamptz DEFAULT 'infinity')
+RETURNS TABLE (bucket timestamptz, keys jsonb, result text, kept text, counted text)
+LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'evn_aggregate_admin_verify';
+COMMENT ON FUNCTION evilnet.verify_continuous_aggregate(regclass, timestamptz, timestamptz) IS
+'run the query of a continuous aggregate over what it reads and return every result of buckets in [since, until) that differs from what is kept: none when all is well; ingest goes on; buckets that are not built, or whose posts were dropped, are left out; needs ownership of the stream';
 
 -- ---------------------------------------------------------------------------
 -- Statistics
@@ -694,7 +789,7 @@ GRANT SELECT ON evilnet.stat_stream TO PUBLIC;
 CREATE VIEW evilnet.stat_stage AS
 	SELECT c.relname::text AS stream, k.worker, t.stage, k.stage_us[t.position] AS microseconds, k.batch_messages AS messages
 	FROM evilnet.worker_slots() k
-		JOIN pg_catalog.pg_class c ON c.oid = k.stream
+		JOIN pg_catalog.pg_class c ON c.oid = k.stream AND k.worker >= 0
 		CROSS JOIN LATERAL pg_catalog.unnest(ARRAY['fetch', 'decode', 'resolve', 'insert', 'merge', 'commit'])
 			WITH ORDINALITY t(stage, position);
 COMMENT ON VIEW evilnet.stat_stage IS 'time each stage of ingest has taken, per stream and worker, since the worker''s slot was taken';
@@ -704,6 +799,54 @@ COMMENT ON COLUMN evilnet.stat_stage.stage IS 'fetch (without waiting), decode, 
 COMMENT ON COLUMN evilnet.stat_stage.microseconds IS 'time taken, microseconds';
 COMMENT ON COLUMN evilnet.stat_stage.messages IS 'messages stored in that time';
 GRANT SELECT ON evilnet.stat_stage TO PUBLIC;
+
+CREATE VIEW evilnet.stat_continuous_aggregate AS
+	SELECT n.nspname::text AS schema,
+		c.relname::text AS aggregate,
+		a.aggregate AS relation,
+		a.stream,
+		a.source,
+		CASE WHEN NOT a.enabled THEN 'paused'
+			WHEN a.built_from IS NULL THEN 'complete'
+			WHEN k.state IN ('starting', 'connecting', 'running') THEN 'building'
+			ELSE 'to be built' END AS state,
+		a.built_from,
+		a.results_since,
+		nullif(a.retention, '0') AS retention,
+		a.notify,
+		a.replaces,
+		z.rows,
+		z.bytes,
+		CASE WHEN a.built_from IS NOT NULL THEN k.pid END AS builder_pid,
+		CASE WHEN a.built_from IS NOT NULL THEN k.last_error END AS last_error
+	FROM evilnet.continuous_aggregate a
+		JOIN pg_catalog.pg_class c ON c.oid = a.aggregate
+		JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+		LEFT JOIN evilnet.worker_slots() k ON k.stream = a.stream AND k.worker = -1
+		CROSS JOIN LATERAL (
+			SELECT coalesce(sum(greatest(s.reltuples, 0)), 0)::bigint AS rows,
+				coalesce(sum(pg_catalog.pg_total_relation_size(t.relid)), 0)::bigint AS bytes
+			FROM pg_catalog.pg_partition_tree(a.storage) t
+				JOIN pg_catalog.pg_class s ON s.oid = t.relid
+			WHERE t.isleaf) z
+	WHERE evilnet.owns_stream(a.stream);
+COMMENT ON VIEW evilnet.stat_continuous_aggregate IS 'one row per continuous aggregate: state, progress of building, size; shown to the stream''s owner';
+COMMENT ON COLUMN evilnet.stat_continuous_aggregate.schema IS 'schema of the view to read';
+COMMENT ON COLUMN evilnet.stat_continuous_aggregate.aggregate IS 'name of the view to read';
+COMMENT ON COLUMN evilnet.stat_continuous_aggregate.relation IS 'the view to read';
+COMMENT ON COLUMN evilnet.stat_continuous_aggregate.stream IS 'the stream''s table';
+COMMENT ON COLUMN evilnet.stat_continuous_aggregate.source IS 'what its query reads: the stream''s table, or another aggregate';
+COMMENT ON COLUMN evilnet.stat_continuous_aggregate.state IS 'complete, to be built (waits for its builder), building, paused';
+COMMENT ON COLUMN evilnet.stat_continuous_aggregate.built_from IS 'while it is built: buckets from this time on are there and kept up to date, older ones follow, newest first';
+COMMENT ON COLUMN evilnet.stat_continuous_aggregate.results_since IS 'buckets before this time were dropped by its retention';
+COMMENT ON COLUMN evilnet.stat_continuous_aggregate.retention IS 'how long buckets are kept; null for ever';
+COMMENT ON COLUMN evilnet.stat_continuous_aggregate.notify IS 'whether batches notify channel evilnet_<aggregate>';
+COMMENT ON COLUMN evilnet.stat_continuous_aggregate.replaces IS 'the aggregate whose name it takes as soon as it is built';
+COMMENT ON COLUMN evilnet.stat_continuous_aggregate.rows IS 'rows of its storage, as last analyzed';
+COMMENT ON COLUMN evilnet.stat_continuous_aggregate.bytes IS 'size of its storage with indexes, bytes';
+COMMENT ON COLUMN evilnet.stat_continuous_aggregate.builder_pid IS 'process id of the builder';
+COMMENT ON COLUMN evilnet.stat_continuous_aggregate.last_error IS 'last error of the builder';
+GRANT SELECT ON evilnet.stat_continuous_aggregate TO PUBLIC;
 
 -- ---------------------------------------------------------------------------
 -- Reports

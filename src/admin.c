@@ -32,6 +32,7 @@
 #include "utils/timestamp.h"
 #include "utils/varlena.h"
 
+#include "aggregate_admin.h"
 #include "aggregate_create.h"
 #include "compat.h"
 #include "fdw_servers.h"
@@ -254,16 +255,17 @@ check_options(ForeignServer *server)
 Datum
 evn_admin_create_stream(PG_FUNCTION_ARGS)
 {
-	RangeVar	  *range;
-	Oid			   schema;
-	Oid			   relid;
-	Oid			   deletes = InvalidOid;
-	ForeignServer *server;
-	char		  *name;
-	char		  *deletes_name;
-	bool		   dedup;
-	Interval	  *partition_interval;
-	EvnSpi		   spi;
+	RangeVar		*range;
+	Oid				 schema;
+	Oid				 relid;
+	Oid				 deletes = InvalidOid;
+	ForeignServer	*server;
+	char			*name;
+	char			*deletes_name;
+	bool			 dedup;
+	Interval		*partition_interval;
+	EvnAggregateSpec by_city = {0};
+	EvnSpi			 spi;
 
 	evn_shmem_require();
 	check_arguments(fcinfo);
@@ -296,33 +298,13 @@ evn_admin_create_stream(PG_FUNCTION_ARGS)
 	if (OidIsValid(deletes))
 		evn_stream_depend(deletes, RelationRelationId, relid, DEPENDENCY_INTERNAL);
 	write_stream(fcinfo, relid, deletes, dedup);
-	(void) evn_aggregate_create(relid, psprintf("%s_by_city", range->relname), by_city_query(name));
+	by_city.schema = schema;
+	by_city.name = psprintf("%s_by_city", range->relname);
+	by_city.sql = by_city_query(name);
+	by_city.complete = true;
+	(void) evn_aggregate_create(&by_city);
 	evn_spi_end(&spi);
 	PG_RETURN_OID(relid);
-}
-
-/* Raises unless the relation is a stream and the current user owns it. */
-static void
-require_owned_stream(Oid relid)
-{
-	char  *name = get_rel_name(relid);
-	EvnSpi spi;
-	bool   found;
-
-	evn_shmem_require();
-	if (name == NULL)
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
-						errmsg("relation with OID %u does not exist", relid)));
-	if (!evn_owns_relation(relid, GetUserId()))
-		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, name);
-	evn_spi_begin(&spi, evn_spi_catalog_owner());
-	/* who drops it meanwhile is waited for */
-	found = evn_spi_execf(SPI_OK_SELECT, "SELECT FROM evilnet.stream WHERE stream = %u FOR UPDATE",
-						  relid) > 0;
-	evn_spi_end(&spi);
-	if (!found)
-		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("\"%s\" is not a stream", name),
-						errhint("evilnet.stream lists the streams.")));
 }
 
 static void
@@ -381,7 +363,7 @@ evn_admin_drop_stream(PG_FUNCTION_ARGS)
 	Oid	   relid = PG_GETARG_OID(0);
 	EvnSpi spi;
 
-	require_owned_stream(relid);
+	evn_stream_require_owned(relid);
 	restore_dependencies(relid);
 	/* positions first, as a worker takes them first */
 	evn_spi_begin(&spi, evn_spi_catalog_owner());
@@ -405,7 +387,7 @@ set_enabled(Oid relid, bool enabled)
 {
 	EvnSpi spi;
 
-	require_owned_stream(relid);
+	evn_stream_require_owned(relid);
 	restore_dependencies(relid);
 	evn_spi_begin(&spi, evn_spi_catalog_owner());
 	evn_spi_execf(SPI_OK_UPDATE,
@@ -417,14 +399,16 @@ set_enabled(Oid relid, bool enabled)
 Datum
 evn_admin_pause(PG_FUNCTION_ARGS)
 {
-	set_enabled(PG_GETARG_OID(0), false);
+	if (!evn_aggregate_admin_set_enabled(PG_GETARG_OID(0), false))
+		set_enabled(PG_GETARG_OID(0), false);
 	PG_RETURN_VOID();
 }
 
 Datum
 evn_admin_resume(PG_FUNCTION_ARGS)
 {
-	set_enabled(PG_GETARG_OID(0), true);
+	if (!evn_aggregate_admin_set_enabled(PG_GETARG_OID(0), true))
+		set_enabled(PG_GETARG_OID(0), true);
 	PG_RETURN_VOID();
 }
 
@@ -435,7 +419,7 @@ evn_admin_seek(PG_FUNCTION_ARGS)
 	char  *start_at = canonical_start(text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	EvnSpi spi;
 
-	require_owned_stream(relid);
+	evn_stream_require_owned(relid);
 	restore_dependencies(relid);
 	evn_spi_begin(&spi, evn_spi_catalog_owner());
 	/* the old positions and their journal belong to another log */

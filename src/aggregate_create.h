@@ -2,18 +2,37 @@
  * aggregate_create.h
  *		The objects of a continuous aggregate: defining view, storage, and the
  *		view that users read.
+ *
+ * Everything runs as the current user, who owns the stream, needs a transaction
+ * and raises on error.  For an aggregate over rows that are stored already the
+ * stream is locked, as continuous_aggregate.h says.
  */
 #ifndef EVN_AGGREGATE_CREATE_H
 #define EVN_AGGREGATE_CREATE_H
 
 #include "stream.h"
 
-/*
- * Create the aggregate named name, in the schema of the stream's table, over
- * sql; returns the view to read.  Runs as the current user, who owns the
- * stream; needs a transaction; raises when the query cannot be kept.
- */
-extern Oid evn_aggregate_create(Oid stream, const char *name, const char *sql);
+typedef struct EvnAggregateSpec
+{
+	Oid			schema;
+	const char *name;
+	const char *sql;	  /* the query, with qualified names */
+	bool		complete; /* there are no rows to build it from */
+	bool		notify;
+	Oid			replaces; /* the aggregate whose place it takes when it is built, or InvalidOid */
+} EvnAggregateSpec;
+
+/* Create the aggregate; returns the view to read.  Raises when the query cannot be kept. */
+extern Oid evn_aggregate_create(const EvnAggregateSpec *spec);
+
+/* Drop it, and with cascade what depends on it. */
+extern void evn_aggregate_drop(Oid view, bool cascade);
+
+/* Rename it and its parts. */
+extern void evn_aggregate_rename(Oid view, const char *name);
+
+/* Drop the aggregate that this one replaces, if there is one, and take its name. */
+extern void evn_aggregate_take_place(const EvnStream *stream, Oid view);
 
 /* Make the objects of an aggregate depend on each other and on the stream; may be repeated. */
 extern void evn_aggregate_depend(Oid stream, Oid view, Oid query, Oid storage);

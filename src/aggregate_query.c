@@ -4,14 +4,23 @@
  *
  * The query is kept as an ordinary view, so PostgreSQL tracks what it depends
  * on.  Here its tree is taken from the view's rule and checked; the very same
- * tree then runs over a batch, with the stream's range table entry swapped for
- * an ephemeral named relation, or over the table.
+ * tree then runs over a batch, with the source's range table entry swapped for
+ * an ephemeral named relation, or over the source itself.
+ *
+ * The source is a stream's table or another aggregate.  Of an aggregate the
+ * partial results are read, from its storage: what merges them merges parts of
+ * them as well, so one query serves for deltas and for the whole.
+ *
+ * All reasons against a query are collected, so that its author learns of them
+ * at once.
  */
 #include "postgres.h"
 
 #include "access/sysattr.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_attribute.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
@@ -25,88 +34,221 @@
 #include "rewrite/rewriteHandler.h"
 #include "tcop/tcopprot.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
+#include "utils/typcache.h"
 
 #include "aggregate_query.h"
 #include "compat.h"
 #include "spi.h"
 #include "stream.h"
 
-pg_noreturn static void
-refuse(const char *what, const char *hint)
+#define MERGE_HINT \
+	"Keep sums and counts and divide when reading; evilnet.mergeable_aggregate lists what can be merged."
+
+static void
+object(EvnAggregateQuery *result, const char *what, const char *hint)
 {
-	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					errmsg("query cannot be kept as a continuous aggregate: %s", what),
-					errhint("%s", hint)));
+	EvnAggregateReason *reason = palloc(sizeof(EvnAggregateReason));
+
+	reason->what = what;
+	reason->hint = hint;
+	result->reasons = lappend(result->reasons, reason);
+}
+
+bool
+evn_aggregate_source_find(Oid relid, EvnAggregateSource *source)
+{
+	EvnSpi spi;
+	bool   found;
+
+	memset(source, 0, sizeof(EvnAggregateSource));
+	evn_spi_begin(&spi, evn_spi_catalog_owner());
+	found = evn_spi_execf(SPI_OK_SELECT,
+						  "SELECT stream::pg_catalog.oid, 0::pg_catalog.oid, 0::pg_catalog.oid"
+						  " FROM evilnet.stream WHERE stream = %u"
+						  " UNION ALL SELECT stream::pg_catalog.oid, query::pg_catalog.oid,"
+						  " storage::pg_catalog.oid"
+						  " FROM evilnet.continuous_aggregate WHERE aggregate = %u",
+						  relid, relid) > 0;
+	if (found)
+	{
+		source->relid = relid;
+		source->stream = DatumGetObjectId(evn_spi_value(0, 1));
+		source->query = DatumGetObjectId(evn_spi_value(0, 2));
+		source->storage = DatumGetObjectId(evn_spi_value(0, 3));
+	}
+	evn_spi_end(&spi);
+	return found;
 }
 
 static void
-check_shape(const Query *query)
+check_shape(EvnAggregateQuery *result, const Query *query)
 {
-	if (query->commandType != CMD_SELECT || query->setOperations != NULL)
-		refuse("it is not one SELECT",
-			   "Make an aggregate of each part and combine them in a view.");
 	if (query->groupClause == NIL || query->groupingSets != NIL)
-		refuse("it has no plain GROUP BY",
+		object(result, "it has no plain GROUP BY",
 			   "Group by evilnet.time_bucket(...) and other expressions.");
-	if (query->hasWindowFuncs || query->distinctClause != NIL)
-		refuse("it has window functions or DISTINCT", "Apply them when reading the aggregate.");
-	if (query->limitCount != NULL || query->limitOffset != NULL || query->sortClause != NIL)
-		refuse("it has ORDER BY, LIMIT or OFFSET", "Apply them when reading the aggregate.");
+	if (query->hasWindowFuncs)
+		object(result, "it has window functions", "Apply them when reading the aggregate.");
+	if (query->distinctClause != NIL)
+		object(result, "it has DISTINCT", "Apply it when reading the aggregate.");
+	if (query->sortClause != NIL)
+		object(result, "it has ORDER BY", "Sort when reading the aggregate.");
+	if (query->limitCount != NULL || query->limitOffset != NULL)
+		object(result, "it has LIMIT or OFFSET", "Apply them when reading the aggregate.");
 	if (query->havingQual != NULL)
-		refuse("it has HAVING",
+		object(result, "it has HAVING",
 			   "A group may pass it later only; filter when reading the aggregate.");
-	if (query->hasSubLinks || query->cteList != NIL)
-		refuse("it has subqueries or WITH", "Join the tables instead.");
-	if (contain_mutable_functions((Node *) query->targetList) ||
-		contain_volatile_functions((Node *) query->jointree))
-		refuse("it calls functions whose result changes",
-			   "Use immutable functions of the stream's columns.");
+	if (query->cteList != NIL)
+		object(result, "it has WITH", "Write the part as a subquery in FROM, or as a view.");
+	if (query->rowMarks != NIL)
+		object(result, "it locks rows", "Leave FOR UPDATE and FOR SHARE out.");
 }
 
-/* Range table index of the stream's table; raises unless it stands there once. */
-static Index
-stream_index(const Query *query, Oid stream)
+static void
+check_functions(EvnAggregateQuery *result, Query *query)
 {
-	Index found = 0;
+	Node *targets = evn_group_expression(query, (Node *) query->targetList);
 
+	if (contain_volatile_functions(targets) || contain_volatile_functions((Node *) query->jointree))
+		object(result, "it calls volatile functions",
+			   "Use immutable functions of the stream's columns.");
+	else if (contain_mutable_functions(targets) ||
+			 contain_mutable_functions((Node *) query->jointree))
+		object(
+			result,
+			"it calls functions whose result depends on the time of the call or on settings",
+			"Filter by time when reading the aggregate; give time zones by name: created_at AT TIME ZONE 'UTC'.");
+}
+
+/* Count the sources below a node, those in subqueries too. */
+static bool
+count_sources(Node *node, int *count)
+{
+	EvnAggregateSource source;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, count_sources, count, QTW_EXAMINE_RTES_BEFORE);
+	if (IsA(node, RangeTblEntry))
+	{
+		RangeTblEntry *rte = (RangeTblEntry *) node;
+
+		if (rte->rtekind == RTE_RELATION && evn_aggregate_source_find(rte->relid, &source))
+			(*count)++;
+		return false;
+	}
+	return expression_tree_walker(node, count_sources, count);
+}
+
+/* Find the source: one stream or aggregate, read once, at the top. */
+static void
+find_source(EvnAggregateQuery *result, Query *query)
+{
+	int count = 0;
+
+	count_sources((Node *) query, &count);
 	for (Index i = 1; i <= list_length(query->rtable); i++)
 	{
 		RangeTblEntry *rte = rt_fetch(i, query->rtable);
 
-		if (rte->rtekind != RTE_RELATION || rte->relid != stream)
-			continue;
-		if (found != 0)
-			refuse("the stream is in it twice", "Read the stream's table once.");
-		found = i;
+		if (rte->rtekind == RTE_RELATION && result->rtindex == 0 &&
+			evn_aggregate_source_find(rte->relid, &result->source))
+		{
+			result->rtindex = i;
+			if (rte->tablesample != NULL)
+				object(result, "it reads a sample of the stream",
+					   "Filter by an expression of its columns.");
+		}
+		else if (rte->rtekind == RTE_RELATION || rte->rtekind == RTE_SUBQUERY)
+			result->has_lookups = true;
 	}
-	if (found == 0)
-		refuse("it does not read the stream's table", "Select from the stream's table itself.");
-	return found;
+	if (query->hasSubLinks)
+		result->has_lookups = true;
+	if (count > 1)
+		object(result, "it reads streams or aggregates more than once",
+			   "Read one of them once, and join what was kept when reading.");
+	else if (count == 0)
+		object(result, "it reads no stream",
+			   "Select from a stream's table or from another continuous aggregate.");
+	else if (result->rtindex == 0)
+		object(result, "it reads the stream in a subquery", "Read the stream in FROM itself.");
 }
 
+/* Whether the source stands where an outer join makes up rows of nulls for it. */
 static bool
-is_time_bucket(Node *expr, int64 *width, AttrNumber *created_at, Index stream)
+is_nullable_side(Node *node, Index rtindex, bool nullable)
 {
-	FuncExpr *func = (FuncExpr *) expr;
-	Interval *interval;
-	Const	 *arg;
-	Var		 *var;
+	if (IsA(node, RangeTblRef))
+		return nullable && ((RangeTblRef *) node)->rtindex == rtindex;
+	if (IsA(node, FromExpr))
+	{
+		ListCell *cell;
 
-	if (!IsA(expr, FuncExpr) || list_length(func->args) != 2 ||
-		strcmp(get_func_name(func->funcid), "time_bucket") != 0 ||
+		foreach(cell, ((FromExpr *) node)->fromlist)
+			if (is_nullable_side(lfirst(cell), rtindex, nullable))
+				return true;
+		return false;
+	}
+	if (IsA(node, JoinExpr))
+	{
+		JoinExpr *join = (JoinExpr *) node;
+		bool	  left = join->jointype == JOIN_RIGHT || join->jointype == JOIN_FULL;
+		bool	  right = join->jointype == JOIN_LEFT || join->jointype == JOIN_FULL;
+
+		return is_nullable_side(join->larg, rtindex, nullable || left) ||
+			   is_nullable_side(join->rarg, rtindex, nullable || right);
+	}
+	return false;
+}
+
+/* Which column of the source is its time: created_at of a table, the bucket of an aggregate. */
+static AttrNumber
+source_time(const EvnAggregateQuery *result, const EvnAggregateQuery *parent)
+{
+	return parent == NULL ? get_attnum(result->source.relid, "created_at") : parent->bucket + 1;
+}
+
+static Const *
+constant_argument(List *args, int i)
+{
+	Node *arg = i < list_length(args) ? list_nth(args, i) : NULL;
+
+	return arg != NULL && IsA(arg, Const) && !((Const *) arg)->constisnull ? (Const *) arg : NULL;
+}
+
+/* Whether a group key is evilnet.time_bucket(constant, source's time ...); remembers which. */
+static bool
+read_time_bucket(EvnAggregateQuery *result, Node *expr)
+{
+	FuncExpr *func = (FuncExpr *) eval_const_expressions(NULL, expr);
+	Const	 *width;
+	Const	 *origin;
+	Const	 *zone;
+	Var		 *var;
+	int64	  since;
+
+	if (!IsA(func, FuncExpr) || strcmp(get_func_name(func->funcid), "time_bucket") != 0 ||
 		get_func_namespace(func->funcid) != get_namespace_oid("evilnet", false))
 		return false;
-	arg = linitial(func->args);
+	width = constant_argument(func->args, 0);
 	var = lsecond(func->args);
-	if (!IsA(arg, Const) || arg->constisnull || !IsA(var, Var) || var->varno != stream)
+	origin = constant_argument(func->args, 2);
+	zone = constant_argument(func->args, 3);
+	if (width == NULL || !IsA(var, Var) || var->varno != result->rtindex ||
+		var->varattno != result->source_time)
 		return false;
-	interval = DatumGetIntervalP(arg->constvalue);
-	*width = evn_stream_interval_us(interval);
-	*created_at = var->varattno;
+	for (int i = 2; i < list_length(func->args); i++)
+		if (!IsA(list_nth(func->args, i), Const))
+			return false;
+	if (origin != NULL)
+		since = DatumGetTimestampTz(origin->constvalue);
+	evn_time_bucket_init(&result->time_bucket, DatumGetIntervalP(width->constvalue),
+						 origin == NULL ? NULL : &since,
+						 zone == NULL ? NULL : TextDatumGetCString(zone->constvalue));
 	return true;
 }
 
@@ -140,109 +282,407 @@ expression_value(int column, const char *schema, const char *type)
 							  "{type}", type);
 }
 
-/* How this aggregate merges, from evilnet.mergeable_aggregate. */
-static void
+/* How this aggregate merges, from evilnet.mergeable_aggregate; false when it does not. */
+static bool
 read_mergeable(EvnAggregateColumn *column, const Aggref *agg)
 {
 	Oid			  types[2] = {TEXTOID, TEXTOID};
-	const char	 *name = get_func_name(agg->aggfnoid);
 	const char	 *schema = quote_identifier(get_namespace_name(get_func_namespace(agg->aggfnoid)));
 	Datum		  values[2];
 	MemoryContext caller = CurrentMemoryContext;
-	MemoryContext old;
+	bool		  found;
 	EvnSpi		  spi;
 
-	if (agg->aggdistinct != NIL || agg->aggorder != NIL)
-		refuse(psprintf("%s has DISTINCT or ORDER BY", name),
-			   "For distinct counts keep an hll and read its cardinality.");
 	evn_spi_begin(&spi, InvalidOid);
 	values[0] = CStringGetTextDatum(provider_of(agg->aggfnoid));
-	values[1] = CStringGetTextDatum(name);
-	if (evn_spi_exec_args(
-			"SELECT combine, negate, read FROM evilnet.mergeable_aggregate"
-			" WHERE provider::pg_catalog.text = $1 AND aggregate::pg_catalog.text = $2",
-			2, types, values, NULL, SPI_OK_SELECT) == 0)
-		refuse(
-			psprintf("partial results of %s cannot be merged", name),
-			"Keep sums and counts and divide when reading; evilnet.mergeable_aggregate lists what can be merged.");
-	old = MemoryContextSwitchTo(caller);
-	column->combine = expression_value(1, schema, column->type);
-	column->negate = expression_value(2, schema, column->type);
-	column->read = expression_value(3, schema, column->type);
-	MemoryContextSwitchTo(old);
+	values[1] = CStringGetTextDatum(get_func_name(agg->aggfnoid));
+	found = evn_spi_exec_args(
+				"SELECT combine, negate, read, merge, compare FROM evilnet.mergeable_aggregate"
+				" WHERE provider::pg_catalog.text = $1 AND aggregate::pg_catalog.text = $2",
+				2, types, values, NULL, SPI_OK_SELECT) > 0;
+	if (found)
+	{
+		MemoryContext old = MemoryContextSwitchTo(caller);
+
+		column->combine = expression_value(1, schema, column->type);
+		column->negate = expression_value(2, schema, column->type);
+		column->read = expression_value(3, schema, column->type);
+		column->merge = pstrdup(NameStr(*DatumGetName(evn_spi_value(0, 4))));
+		column->compare = expression_value(5, schema, column->type);
+		/* sums of floating point numbers depend on the order of their parts */
+		if (column->type_id == FLOAT4OID || column->type_id == FLOAT8OID)
+			column->compare = "pg_catalog.to_char({column}, '9.99999999EEEE')";
+		MemoryContextSwitchTo(old);
+	}
 	evn_spi_end(&spi);
+	return found;
+}
+
+static bool
+is_never_null_var(const EvnAggregateQuery *result, const EvnAggregateQuery *parent, const Var *var)
+{
+	HeapTuple tuple;
+	bool	  notnull;
+
+	/* a lookup's row may be missing, or change */
+	if (var->varno != result->rtindex || var->varattno <= 0)
+		return false;
+	if (parent != NULL)
+		return parent->columns[var->varattno - 1].never_null;
+	tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(result->source.relid),
+							Int16GetDatum(var->varattno));
+	notnull = HeapTupleIsValid(tuple) && ((Form_pg_attribute) GETSTRUCT(tuple))->attnotnull;
+	if (HeapTupleIsValid(tuple))
+		ReleaseSysCache(tuple);
+	return notnull;
+}
+
+/*
+ * Whether an expression is certain to be of some value.  It is for these few
+ * forms; others are taken to be null now and then.
+ */
+static bool
+is_never_null(const EvnAggregateQuery *result, const EvnAggregateQuery *parent, Node *expr)
+{
+	expr = strip_implicit_coercions(expr);
+	if (IsA(expr, Const))
+		return !((Const *) expr)->constisnull;
+	if (IsA(expr, Var))
+		return is_never_null_var(result, parent, (Var *) expr);
+	if (IsA(expr, CaseExpr))
+	{
+		CaseExpr *branches = (CaseExpr *) expr;
+		ListCell *cell;
+
+		foreach(cell, branches->args)
+			if (!is_never_null(result, parent, (Node *) lfirst_node(CaseWhen, cell)->result))
+				return false;
+		return branches->defresult != NULL &&
+			   is_never_null(result, parent, (Node *) branches->defresult);
+	}
+	if (IsA(expr, CoalesceExpr))
+		return is_never_null(result, parent, llast(((CoalesceExpr *) expr)->args));
+	return false;
+}
+
+/*
+ * A sum can be taken away only where it is exact and where a group cannot run
+ * out of values while it has rows: such a sum is null, and not zero.
+ */
+static void
+check_negation(const EvnAggregateQuery *result, const EvnAggregateQuery *parent,
+			   EvnAggregateColumn *column, const Aggref *agg)
+{
+	const char	*name = get_func_name(agg->aggfnoid);
+	TargetEntry *arg = agg->args == NIL ? NULL : linitial_node(TargetEntry, agg->args);
+
+	if (strcmp(name, "count") == 0)
+		column->never_null = true;
+	else if (agg->aggfilter == NULL && arg != NULL)
+		column->never_null = is_never_null(result, parent, (Node *) arg->expr);
+	if (column->type_id == FLOAT4OID || column->type_id == FLOAT8OID || !column->never_null)
+		column->negate = NULL;
+}
+
+typedef struct ColumnSearch
+{
+	Index	   rtindex;
+	Index	   depth; /* of subqueries */
+	Bitmapset *columns;
+} ColumnSearch;
+
+/* pull_varattnos that goes into subqueries too */
+static bool
+collect_columns(Node *node, ColumnSearch *search)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Var))
+	{
+		Var *var = (Var *) node;
+
+		if (var->varno == search->rtindex && var->varlevelsup == search->depth)
+			search->columns =
+				bms_add_member(search->columns, var->varattno - FirstLowInvalidHeapAttributeNumber);
+		return false;
+	}
+	if (IsA(node, Query))
+	{
+		search->depth++;
+		query_tree_walker((Query *) node, collect_columns, search, 0);
+		search->depth--;
+		return false;
+	}
+	return expression_tree_walker(node, collect_columns, search);
+}
+
+/* Whether the node reads a column of another aggregate that is not a group key of it. */
+static bool
+reads_results(const EvnAggregateQuery *result, const EvnAggregateQuery *parent, Node *node)
+{
+	ColumnSearch search = {result->rtindex, 0, NULL};
+	int			 column = -1;
+
+	if (parent == NULL)
+		return false;
+	collect_columns(node, &search);
+	while ((column = bms_next_member(search.columns, column)) >= 0)
+	{
+		int i = column + FirstLowInvalidHeapAttributeNumber - 1;
+
+		if (i < 0 || i >= parent->ncolumns || !parent->columns[i].is_key)
+			return true;
+	}
+	return false;
+}
+
+/* Over another aggregate only what merges its column can be kept, as part of a group comes at a time. */
+static void
+check_merge_of(EvnAggregateQuery *result, const EvnAggregateQuery *parent, const Aggref *agg,
+			   const char *column)
+{
+	TargetEntry *arg = agg->args == NIL ? NULL : linitial_node(TargetEntry, agg->args);
+	Var			*var = arg == NULL ? NULL : (Var *) strip_implicit_coercions((Node *) arg->expr);
+
+	if (var == NULL || !IsA(var, Var) || var->varno != result->rtindex || var->varattno <= 0 ||
+		parent->columns[var->varattno - 1].is_key)
+		object(result,
+			   psprintf("column %s does not merge a result of the aggregate it reads", column),
+			   "Over another aggregate use sum of counts and sums, min of min, and so on.");
+	else if (strcmp(get_func_name(agg->aggfnoid), parent->columns[var->varattno - 1].merge) != 0)
+		object(result,
+			   psprintf("column %s applies %s to a result that is merged by %s", column,
+						get_func_name(agg->aggfnoid), parent->columns[var->varattno - 1].merge),
+			   psprintf("Use %s.", parent->columns[var->varattno - 1].merge));
+	if (reads_results(result, parent, (Node *) agg->aggfilter))
+		object(result, psprintf("column %s is filtered by a result that still changes", column),
+			   "Filter by group keys, or when reading.");
 }
 
 static void
-read_column(EvnAggregateQuery *result, int i, TargetEntry *entry, Index stream)
+read_aggregate(EvnAggregateQuery *result, const EvnAggregateQuery *parent,
+			   EvnAggregateColumn *column, Node *expr)
+{
+	Aggref *agg = (Aggref *) expr;
+
+	if (!IsA(agg, Aggref))
+	{
+		object(result,
+			   psprintf("column %s is neither a group key nor a plain aggregate", column->name),
+			   "Keep the aggregates themselves and compute with them when reading.");
+		return;
+	}
+	if (agg->aggdistinct != NIL || agg->aggorder != NIL || agg->aggdirectargs != NIL)
+		object(result,
+			   psprintf("column %s has DISTINCT or ORDER BY in %s", column->name,
+						get_func_name(agg->aggfnoid)),
+			   "For distinct counts keep an hll and read its cardinality.");
+	if (!read_mergeable(column, agg))
+	{
+		object(result,
+			   psprintf("partial results of %s cannot be merged (column %s)",
+						get_func_name(agg->aggfnoid), column->name),
+			   MERGE_HINT);
+		return;
+	}
+	check_negation(result, parent, column, agg);
+	if (parent != NULL)
+		check_merge_of(result, parent, agg, column->name);
+}
+
+static void
+check_key(EvnAggregateQuery *result, const EvnAggregateQuery *parent, EvnAggregateColumn *column,
+		  Node *expr)
+{
+	TypeCacheEntry *type = lookup_type_cache(column->type_id, TYPECACHE_BTREE_OPFAMILY);
+
+	if (!OidIsValid(type->btree_opf))
+		object(
+			result,
+			psprintf("group key %s is of type %s, which has no order", column->name, column->type),
+			"Cast it to a type that can be sorted, such as text or jsonb.");
+	if (reads_results(result, parent, expr))
+		object(result, psprintf("group key %s is a result that still changes", column->name),
+			   "Group by keys of the aggregate it reads.");
+}
+
+static void
+read_column(EvnAggregateQuery *result, const EvnAggregateQuery *parent, int i, TargetEntry *entry)
 {
 	EvnAggregateColumn *column = &result->columns[i];
 	Node			   *expr = evn_group_expression(result->query, (Node *) entry->expr);
 
 	column->name = pstrdup(quote_identifier(entry->resname));
-	column->type = format_type_extended(exprType(expr), exprTypmod(expr),
+	column->type_id = exprType(expr);
+	column->type = format_type_extended(column->type_id, exprTypmod(expr),
 										FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY);
 	column->is_key = entry->ressortgroupref != 0;
-	if (column->is_key)
-	{
-		if (result->bucket < 0 &&
-			is_time_bucket(expr, &result->bucket_us, &result->created_at, stream))
-			result->bucket = i;
-		return;
-	}
-	if (!IsA(expr, Aggref))
-		refuse(psprintf("column %s is neither a group key nor a plain aggregate", column->name),
-			   "Keep the aggregates themselves and compute with them when reading.");
-	read_mergeable(column, (Aggref *) expr);
-	if (column->negate == NULL)
+	if (i < result->ncolumns - 1 && (strcmp(entry->resname, EVN_ROWS_COLUMN) == 0 ||
+									 strcmp(entry->resname, EVN_SLOT_COLUMN) == 0))
+		object(result, psprintf("column name %s is taken", column->name),
+			   "Choose another name with AS.");
+	if (!column->is_key)
+		read_aggregate(result, parent, column, expr);
+	else if (result->bucket < 0 && read_time_bucket(result, expr))
+		result->bucket = i;
+	else
+		check_key(result, parent, column, expr);
+	if (!column->is_key && column->negate == NULL)
 		result->can_negate = false;
 }
 
-/* count(*) of the group, as the last column. */
+/* The number of rows of the group, as the last column: counted, or the sum of those of the source's. */
 static TargetEntry *
-row_count_entry(AttrNumber resno)
+row_count_entry(const EvnAggregateQuery *result, const EvnAggregateQuery *parent, AttrNumber resno)
 {
-	RawStmt		*raw = linitial_node(RawStmt, pg_parse_query("SELECT pg_catalog.count(*)"));
-	Query		*query = parse_analyze_fixedparams(raw, "", NULL, 0, NULL);
-	TargetEntry *entry = linitial_node(TargetEntry, query->targetList);
+	const char *type = parent == NULL ? NULL : parent->columns[parent->ncolumns - 1].type;
+	const char *sql = type == NULL ? "SELECT pg_catalog.count(*)"
+								   : psprintf("SELECT pg_catalog.sum(NULL::%s)", type);
+	RawStmt	   *raw = linitial_node(RawStmt, pg_parse_query(sql));
+	Query	   *query = parse_analyze_fixedparams(raw, "", NULL, 0, NULL);
+	Aggref	   *agg = (Aggref *) linitial_node(TargetEntry, query->targetList)->expr;
 
-	return makeTargetEntry(entry->expr, resno, pstrdup(EVN_ROWS_COLUMN), false);
+	if (parent != NULL)
+		linitial_node(TargetEntry, agg->args)->expr =
+			(Expr *) makeVar(result->rtindex, parent->ncolumns,
+							 parent->columns[parent->ncolumns - 1].type_id, -1, InvalidOid, 0);
+	return makeTargetEntry((Expr *) agg, resno, pstrdup(EVN_ROWS_COLUMN), false);
 }
 
-EvnAggregateQuery *
-evn_aggregate_query_read(Oid view, Oid stream)
+static void
+read_columns(EvnAggregateQuery *result, const EvnAggregateQuery *parent)
 {
-	EvnAggregateQuery *result = palloc0(sizeof(EvnAggregateQuery));
-	Relation		   rel = table_open(view, AccessShareLock);
-	Query			  *query = copyObject(get_view_query(rel));
-	ListCell		  *cell;
-	Index			   index;
-	int				   i = 0;
+	Query	 *query = result->query;
+	ListCell *cell;
+	int		  i = 0;
 
-	table_close(rel, NoLock);
-	check_shape(query);
-	index = stream_index(query, stream);
-	query->targetList =
-		lappend(query->targetList, row_count_entry(list_length(query->targetList) + 1));
+	query->targetList = lappend(
+		query->targetList, row_count_entry(result, parent, list_length(query->targetList) + 1));
 	query->hasAggs = true;
-	result->query = query;
-	result->stream = stream;
-	result->bucket = -1;
-	result->can_negate = true;
+	result->columns = palloc0(sizeof(EvnAggregateColumn) * list_length(query->targetList));
 	result->ncolumns = list_length(query->targetList);
-	result->columns = palloc0(sizeof(EvnAggregateColumn) * result->ncolumns);
 	foreach(cell, query->targetList)
 	{
 		TargetEntry *entry = lfirst_node(TargetEntry, cell);
 
 		if (entry->resjunk)
-			refuse("a GROUP BY expression is not selected",
+			object(result, "a GROUP BY expression is not selected",
 				   "Select every expression you group by.");
-		read_column(result, i++, entry, index);
+		read_column(result, parent, i++, entry);
 	}
 	if (result->bucket < 0)
-		refuse("it does not group by a time bucket",
-			   "Group by evilnet.time_bucket('5 minutes', created_at).");
+		object(result, "it does not group by a time bucket",
+			   parent == NULL
+				   ? "Group by evilnet.time_bucket('5 minutes', created_at)."
+				   : psprintf("Group by evilnet.time_bucket('1 hour', %s), the bucket it reads.",
+							  parent->columns[parent->bucket].name));
+}
+
+/* The storage of partial results in place of the other aggregate's view. */
+static void
+read_from_storage(EvnAggregateQuery *result)
+{
+	RangeTblEntry *rte = rt_fetch(result->rtindex, result->query->rtable);
+
+	rte->relid = result->source.storage;
+	rte->relkind = get_rel_relkind(rte->relid);
+	rte->inh = true;
+	/* the view's rights were checked when the aggregate was made; the storage is its own */
+	evn_rte_forget_permissions(rte);
+	rte->eref->colnames = lappend(rte->eref->colnames, makeString(pstrdup(EVN_ROWS_COLUMN)));
+	rte->eref->colnames = lappend(rte->eref->colnames, makeString(pstrdup(EVN_SLOT_COLUMN)));
+}
+
+static void
+read_source(EvnAggregateQuery *result)
+{
+	EvnAggregateQuery *parent = NULL;
+
+	if (OidIsValid(result->source.query))
+		parent = evn_aggregate_query_read(result->source.query);
+	result->source_time = source_time(result, parent);
+	if (is_nullable_side((Node *) result->query->jointree, result->rtindex, false))
+		object(
+			result, "an outer join makes up rows where the stream has none",
+			"Let the stream stand on the side that is kept whole: FROM stream LEFT JOIN lookup.");
+	if (reads_results(result, parent, (Node *) result->query->jointree))
+		object(result, "it filters or joins by a result that still changes",
+			   "Use group keys of the aggregate it reads, or filter when reading.");
+	read_columns(result, parent);
+	if (parent != NULL)
+		read_from_storage(result);
+}
+
+EvnAggregateQuery *
+evn_aggregate_query_check(Query *query)
+{
+	EvnAggregateQuery *result = palloc0(sizeof(EvnAggregateQuery));
+
+	result->query = query;
+	result->bucket = -1;
+	result->can_negate = true;
+	if (query->commandType != CMD_SELECT || query->utilityStmt != NULL ||
+		query->setOperations != NULL)
+	{
+		object(result, "it is not one SELECT",
+			   "Make an aggregate of each part and combine them in a view.");
+		return result;
+	}
+	check_shape(result, query);
+	check_functions(result, query);
+	find_source(result, query);
+	if (result->rtindex != 0)
+		read_source(result);
+	/* what a lookup said when the row came may not be what it says when the row goes */
+	if (result->has_lookups)
+		result->can_negate = false;
+	return result;
+}
+
+EvnAggregateQuery *
+evn_aggregate_query_parse(const char *sql, Query **tree)
+{
+	List *statements = pg_parse_query(sql);
+
+	if (list_length(statements) != 1)
+		ereport(ERROR, (errcode(ERRCODE_SYNTAX_ERROR),
+						errmsg("the query of a continuous aggregate must be one statement")));
+	*tree = parse_analyze_fixedparams(linitial_node(RawStmt, statements), sql, NULL, 0, NULL);
+	return evn_aggregate_query_check(copyObject(*tree));
+}
+
+void
+evn_aggregate_query_require(const EvnAggregateQuery *query)
+{
+	EvnAggregateReason *first;
+	StringInfoData		others;
+	ListCell		   *cell;
+
+	if (query->reasons == NIL)
+		return;
+	first = linitial(query->reasons);
+	initStringInfo(&others);
+	for_each_from(cell, query->reasons, 1)
+	{
+		EvnAggregateReason *reason = lfirst(cell);
+
+		appendStringInfo(&others, "%s%s: %s", others.len == 0 ? "" : "\n", reason->what,
+						 reason->hint);
+	}
+	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					errmsg("query cannot be kept as a continuous aggregate: %s", first->what),
+					others.len == 0 ? 0 : errdetail("There is more.\n%s", others.data),
+					errhint("%s", first->hint)));
+}
+
+EvnAggregateQuery *
+evn_aggregate_query_read(Oid view)
+{
+	Relation		   rel = table_open(view, AccessShareLock);
+	EvnAggregateQuery *result = evn_aggregate_query_check(copyObject(get_view_query(rel)));
+
+	table_close(rel, NoLock);
+	evn_aggregate_query_require(result);
 	return result;
 }
 
@@ -250,7 +690,7 @@ Query *
 evn_aggregate_query_over_batch(const EvnAggregateQuery *query, TupleDesc tupdesc)
 {
 	Query		  *copy = copyObject(query->query);
-	RangeTblEntry *rte = rt_fetch(stream_index(copy, query->stream), copy->rtable);
+	RangeTblEntry *rte = rt_fetch(query->rtindex, copy->rtable);
 
 	rte->rtekind = RTE_NAMEDTUPLESTORE;
 	rte->relid = InvalidOid;
@@ -289,14 +729,13 @@ time_comparison(const char *operator, Index varno, AttrNumber attno, int64 ts)
 }
 
 Query *
-evn_aggregate_query_over_table(const EvnAggregateQuery *query, int64 since, int64 until)
+evn_aggregate_query_over_source(const EvnAggregateQuery *query, int64 since, int64 until)
 {
 	Query *copy = copyObject(query->query);
-	Index  index = stream_index(copy, query->stream);
 	List  *quals = make_ands_implicit((Expr *) copy->jointree->quals);
 
-	quals = lappend(quals, time_comparison(">=", index, query->created_at, since));
-	quals = lappend(quals, time_comparison("<", index, query->created_at, until));
+	quals = lappend(quals, time_comparison(">=", query->rtindex, query->source_time, since));
+	quals = lappend(quals, time_comparison("<", query->rtindex, query->source_time, until));
 	copy->jointree->quals = (Node *) make_ands_explicit(quals);
 	return copy;
 }
@@ -304,11 +743,8 @@ evn_aggregate_query_over_table(const EvnAggregateQuery *query, int64 since, int6
 Bitmapset *
 evn_aggregate_query_columns(const EvnAggregateQuery *query)
 {
-	Index	   index = stream_index(query->query, query->stream);
-	Bitmapset *columns = NULL;
+	ColumnSearch search = {query->rtindex, 0, NULL};
 
-	pull_varattnos(evn_group_expression(query->query, (Node *) query->query->targetList), index,
-				   &columns);
-	pull_varattnos((Node *) query->query->jointree, index, &columns);
-	return columns;
+	query_tree_walker(query->query, collect_columns, &search, 0);
+	return search.columns;
 }

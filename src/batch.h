@@ -1,6 +1,8 @@
 /*
  * batch.h
  *		The messages of one ingest transaction, and what became of each.
+ *
+ * No transaction is needed; texts of a decoded message live in the arena.
  */
 #ifndef EVN_BATCH_H
 #define EVN_BATCH_H
@@ -9,7 +11,7 @@
 
 #include "city_index.h"
 #include "kafka_consumer.h"
-#include "tweet.h"
+#include "tweet_decode.h"
 
 /* in the order of the counters of evilnet.stream_offset */
 typedef enum EvnOutcome
@@ -56,5 +58,12 @@ typedef struct EvnBatch
 	int				 nparts;
 	TimestampTz		 started_at; /* when the first message came */
 } EvnBatch;
+
+/*
+ * Decode a message, whose time must not be after latest: sets what is decoded,
+ * or why it is dead.  Raises when memory runs out.
+ */
+extern void evn_batch_decode(EvnBatchMessage *message, EvnDecoder *decoder, EvnArena *arena,
+							 TimestampTz latest);
 
 #endif /* EVN_BATCH_H */

@@ -2,9 +2,10 @@
  * continuous_aggregate.c
  *		Maintaining the aggregates of a stream, batch by batch.
  *
- * The defining query runs over the batch's rows and gives the delta: partial
- * results per group.  One INSERT ... ON CONFLICT, sorted by key, merges the
- * delta into the storage, into the rows of this worker's slot only.
+ * Each aggregate turns the rows of its source into a delta and merges it; an
+ * aggregate over another one takes the other's delta for its rows.  Rows that
+ * were deleted are taken away where all columns can be negated, else the
+ * buckets they were in are computed afresh.
  */
 #include "postgres.h"
 
@@ -12,70 +13,51 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
-#include "executor/tstoreReceiver.h"
-#include "miscadmin.h"
 #include "nodes/pg_list.h"
-#include "rewrite/rewriteHandler.h"
 #include "storage/lmgr.h"
-#include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/queryenvironment.h"
 #include "utils/rel.h"
-#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
-#include "aggregate_query.h"
 #include "compat.h"
 #include "continuous_aggregate.h"
 #include "spi.h"
 
-#define DELTA_RELATION "evilnet_delta"
-#define DELTA_KBYTES   (64 * 1024) /* a batch's groups stay in memory */
+#define STORAGE_FILLFACTOR 70 /* counts are updated in place */
 
-struct EvnAggregate
+/* those that are open in this process, for the invalidation callbacks */
+static List *opened = NIL;
+
+static void
+invalidate_aggregate(EvnAggregate *aggregate, Oid relid)
 {
-	Oid	  query_view;
-	Oid	  storage;
-	Oid	  stream;
-	int64 partition_us;
-
-	/* what is made of the query: rebuilt when valid is false */
-	bool			   valid;
-	MemoryContext	   context; /* of everything below */
-	EvnAggregateQuery *query;
-	PlannedStmt		  *plan; /* over a batch */
-	TupleDesc		   delta_desc;
-	SPIPlanPtr		   merge;
-	SPIPlanPtr		   merge_negated; /* NULL when the query cannot be negated */
-
-	/* the storage partition found last, to ask once per partition and not per row */
-	int64 partition_start;
-};
-
-/* those that live in this process, for the invalidation callbacks */
-static List *loaded_aggregates = NIL;
+	if (!OidIsValid(relid) || relid == aggregate->storage)
+		aggregate->partition_start = PG_INT64_MAX;
+	if (!OidIsValid(relid) || relid == aggregate->query_view || relid == aggregate->source ||
+		aggregate->plan.over_batch == NULL ||
+		list_member_oid(aggregate->plan.over_batch->relationOids, relid))
+		aggregate->valid = false;
+}
 
 static void
 invalidate_by_relation(Datum arg, Oid relid)
 {
 	ListCell *cell;
+	ListCell *member;
 
-	foreach(cell, loaded_aggregates)
+	foreach(cell, opened)
 	{
-		EvnAggregate *aggregate = lfirst(cell);
+		EvnAggregates *aggregates = lfirst(cell);
 
-		if (!OidIsValid(relid) || relid == aggregate->storage)
-			aggregate->partition_start = PG_INT64_MAX;
-		if (aggregate->plan == NULL)
-			aggregate->valid = false;
-		else if (!OidIsValid(relid) || relid == aggregate->query_view ||
-				 relid == aggregate->stream ||
-				 list_member_oid(aggregate->plan->relationOids, relid))
-			aggregate->valid = false;
+		/* changes of the catalog are told as changes of the stream's table */
+		if (!OidIsValid(relid) || relid == aggregates->stream->relid)
+			aggregates->valid = false;
+		foreach(member, aggregates->members)
+			invalidate_aggregate(lfirst(member), relid);
 	}
 }
 
@@ -83,10 +65,7 @@ invalidate_by_relation(Datum arg, Oid relid)
 static void
 invalidate_by_syscache(Datum arg, int cacheid, uint32 hash)
 {
-	ListCell *cell;
-
-	foreach(cell, loaded_aggregates)
-		((EvnAggregate *) lfirst(cell))->valid = false;
+	invalidate_by_relation((Datum) 0, InvalidOid);
 }
 
 static void
@@ -103,199 +82,152 @@ register_invalidation(void)
 	registered = true;
 }
 
-List *
-evn_aggregates_load(const EvnStream *stream)
+/* Called when the memory goes, at the end of a connection or by an error; contexts below are gone. */
+static void
+close_aggregates(void *arg)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	MemoryContext old;
-	List		 *result = NIL;
-	EvnSpi		  spi;
+	EvnAggregates *aggregates = arg;
+	ListCell	  *cell;
+
+	opened = list_delete_ptr(opened, aggregates);
+	foreach(cell, aggregates->members)
+		evn_aggregate_plan_forget(&((EvnAggregate *) lfirst(cell))->plan);
+}
+
+EvnAggregates *
+evn_aggregates_open(const EvnStream *stream)
+{
+	EvnAggregates		  *aggregates = palloc0(sizeof(EvnAggregates));
+	MemoryContextCallback *callback = palloc0(sizeof(MemoryContextCallback));
+	MemoryContext		   old;
 
 	register_invalidation();
-	evn_spi_begin(&spi, evn_spi_catalog_owner());
-	evn_spi_execf(SPI_OK_SELECT,
-				  "SELECT query::pg_catalog.oid, storage::pg_catalog.oid"
-				  " FROM evilnet.continuous_aggregate WHERE stream = %u ORDER BY storage",
-				  stream->relid);
-	old = MemoryContextSwitchTo(caller);
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		EvnAggregate *aggregate = palloc0(sizeof(EvnAggregate));
-
-		aggregate->query_view = DatumGetObjectId(evn_spi_value(i, 1));
-		aggregate->storage = DatumGetObjectId(evn_spi_value(i, 2));
-		aggregate->stream = stream->relid;
-		aggregate->partition_us = stream->partition_us;
-		aggregate->partition_start = PG_INT64_MAX;
-		aggregate->context =
-			AllocSetContextCreate(caller, "evilnet aggregate", ALLOCSET_DEFAULT_SIZES);
-		result = lappend(result, aggregate);
-	}
-	MemoryContextSwitchTo(TopMemoryContext);
-	list_free(loaded_aggregates);
-	loaded_aggregates = list_copy(result);
+	aggregates->stream = stream;
+	aggregates->context = CurrentMemoryContext;
+	callback->func = close_aggregates;
+	callback->arg = aggregates;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, callback);
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	opened = lappend(opened, aggregates);
 	MemoryContextSwitchTo(old);
-	evn_spi_end(&spi);
-	return result;
+	return aggregates;
 }
 
-static PlannedStmt *
-plan_query(Query *query)
-{
-	AcquireRewriteLocks(query, true, false);
-	return pg_plan_query(linitial_node(Query, QueryRewrite(query)), "", 0, NULL);
-}
-
-/*
- * The expression of one column in the merge: prefix is the table the stored
- * value comes from, {new} the incoming one.
- */
-static char *
-expression(const char *template, const char *column)
-{
-	char *old = psprintf("t.%s", column);
-	char *new = psprintf("excluded.%s", column);
-
-	return evn_aggregate_fill(evn_aggregate_fill(template, "{old}", old), "{new}", new);
-}
-
-static void
-append_names(StringInfo sql, const EvnAggregateQuery *query, bool keys_only, const char *separator)
-{
-	const char *comma = "";
-
-	for (int i = 0; i < query->ncolumns; i++)
-	{
-		if (keys_only && !query->columns[i].is_key)
-			continue;
-		appendStringInfo(sql, "%s%s", comma, query->columns[i].name);
-		comma = separator;
-	}
-}
-
-/* INSERT INTO storage SELECT delta ... ON CONFLICT DO UPDATE: see the head of this file. */
-static char *
-merge_sql(const EvnAggregate *aggregate, bool negated)
-{
-	const EvnAggregateQuery *query = aggregate->query;
-	StringInfoData			 sql;
-	const char				*comma = "";
-
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "INSERT INTO %s AS t (", evn_spi_qualified_name(aggregate->storage));
-	append_names(&sql, query, false, ", ");
-	appendStringInfo(&sql, ", %s) SELECT ", EVN_SLOT_COLUMN);
-	for (int i = 0; i < query->ncolumns; i++)
-	{
-		EvnAggregateColumn *column = &query->columns[i];
-
-		appendStringInfo(
-			&sql, "%s, ",
-			negated && !column->is_key
-				? evn_aggregate_fill(column->negate, "{new}", psprintf("d.%s", column->name))
-				: psprintf("d.%s", column->name));
-	}
-	appendStringInfo(&sql, "$1 FROM %s d ORDER BY d.", DELTA_RELATION);
-	append_names(&sql, query, true, ", d.");
-	appendStringInfoString(&sql, " ON CONFLICT (");
-	append_names(&sql, query, true, ", ");
-	appendStringInfo(&sql, ", %s) DO UPDATE SET ", EVN_SLOT_COLUMN);
-	for (int i = 0; i < query->ncolumns; i++)
-	{
-		EvnAggregateColumn *column = &query->columns[i];
-
-		if (column->is_key)
-			continue;
-		appendStringInfo(&sql, "%s%s = %s", comma, column->name,
-						 expression(column->combine, column->name));
-		comma = ", ";
-	}
-	return sql.data;
-}
-
-static EphemeralNamedRelation
-make_enr(const char *name, Tuplestorestate *rows, TupleDesc tupdesc)
-{
-	EphemeralNamedRelation enr = palloc0(sizeof(EphemeralNamedRelationData));
-
-	enr->md.name = pstrdup(name);
-	enr->md.reliddesc = InvalidOid;
-	enr->md.tupdesc = tupdesc;
-	enr->md.enrtype = ENR_NAMED_TUPLESTORE;
-	enr->md.enrtuples = rows == NULL ? 0 : tuplestore_tuple_count(rows);
-	enr->reldata = rows;
-	return enr;
-}
-
-static SPIPlanPtr
-prepare_merge(EvnAggregate *aggregate, bool negated)
-{
-	Oid		   types[1] = {INT4OID};
-	SPIPlanPtr plan;
-	EvnSpi	   spi;
-
-	evn_spi_begin(&spi, InvalidOid);
-	SPI_register_relation(make_enr(DELTA_RELATION, NULL, aggregate->delta_desc));
-	plan = SPI_prepare_cursor(merge_sql(aggregate, negated), 1, types, CURSOR_OPT_GENERIC_PLAN);
-	if (plan == NULL || SPI_keepplan(plan) != 0)
-		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-	evn_spi_end(&spi);
-	return plan;
-}
-
-static void
-forget_plans(EvnAggregate *aggregate)
-{
-	if (aggregate->merge != NULL)
-		SPI_freeplan(aggregate->merge);
-	if (aggregate->merge_negated != NULL)
-		SPI_freeplan(aggregate->merge_negated);
-	aggregate->merge = aggregate->merge_negated = NULL;
-	aggregate->plan = NULL;
-	aggregate->query = NULL;
-	MemoryContextReset(aggregate->context);
-}
-
-static void
-build_plans(EvnAggregate *aggregate, TupleDesc tupdesc)
-{
-	MemoryContext old;
-
-	forget_plans(aggregate);
-	old = MemoryContextSwitchTo(aggregate->context);
-	/* set first: what is invalidated while we build is seen */
-	aggregate->valid = true;
-	aggregate->query = evn_aggregate_query_read(aggregate->query_view, aggregate->stream);
-	aggregate->plan =
-		copyObject(plan_query(evn_aggregate_query_over_batch(aggregate->query, tupdesc)));
-	aggregate->delta_desc = ExecCleanTypeFromTL(aggregate->plan->planTree->targetlist);
-	aggregate->merge = prepare_merge(aggregate, false);
-	if (aggregate->query->can_negate)
-		aggregate->merge_negated = prepare_merge(aggregate, true);
-	MemoryContextSwitchTo(old);
-}
-
-void
-evn_aggregates_unload(List *aggregates)
+EvnAggregate *
+evn_aggregates_find(EvnAggregates *aggregates, Oid view)
 {
 	ListCell *cell;
 
-	foreach(cell, aggregates)
-		forget_plans(lfirst(cell));
-	list_free(loaded_aggregates);
-	loaded_aggregates = NIL;
+	foreach(cell, aggregates->members)
+		if (((EvnAggregate *) lfirst(cell))->view == view)
+			return lfirst(cell);
+	return NULL;
+}
+
+static EvnAggregate *
+make_aggregate(EvnAggregates *aggregates, Oid view)
+{
+	MemoryContext old = MemoryContextSwitchTo(aggregates->context);
+	EvnAggregate *aggregate = palloc0(sizeof(EvnAggregate));
+
+	aggregate->view = view;
+	aggregate->plan.context =
+		AllocSetContextCreate(aggregates->context, "evilnet aggregate", ALLOCSET_SMALL_SIZES);
+	aggregate->partition_start = PG_INT64_MAX;
+	MemoryContextSwitchTo(old);
+	return aggregate;
+}
+
+static int64
+time_or_beginning(uint64 row, int column)
+{
+	bool  isnull;
+	Datum value = evn_spi_value_or_null(row, column, &isnull);
+
+	return isnull ? DT_NOBEGIN : DatumGetTimestampTz(value);
+}
+
+/* Fill in a catalog row; an aggregate that was known keeps its plans. */
+static EvnAggregate *
+read_member(EvnAggregates *aggregates, uint64 row)
+{
+	Oid			  view = DatumGetObjectId(evn_spi_value(row, 1));
+	EvnAggregate *aggregate = evn_aggregates_find(aggregates, view);
+	Oid			  query_view = DatumGetObjectId(evn_spi_value(row, 2));
+
+	if (aggregate == NULL)
+		aggregate = make_aggregate(aggregates, view);
+	if (aggregate->query_view != query_view)
+		aggregate->valid = false;
+	aggregate->query_view = query_view;
+	aggregate->storage = DatumGetObjectId(evn_spi_value(row, 3));
+	aggregate->source = DatumGetObjectId(evn_spi_value(row, 4));
+	aggregate->enabled = DatumGetBool(evn_spi_value(row, 5));
+	aggregate->notify = DatumGetBool(evn_spi_value(row, 6));
+	aggregate->built_from = time_or_beginning(row, 7);
+	aggregate->results_since = time_or_beginning(row, 8);
+	return aggregate;
+}
+
+/* An aggregate over one that is paused, or gone, has nothing to live on. */
+static void
+find_parent(EvnAggregates *aggregates, EvnAggregate *aggregate)
+{
+	aggregate->parent = evn_aggregates_find(aggregates, aggregate->source);
+	if (aggregate->source != aggregates->stream->relid &&
+		(aggregate->parent == NULL || !aggregate->parent->enabled))
+		aggregate->enabled = false;
+}
+
+static void
+read_members(EvnAggregates *aggregates)
+{
+	List	 *members = NIL;
+	ListCell *cell;
+	EvnSpi	  spi;
+
+	/* set first: what is invalidated while we read is seen */
+	aggregates->valid = true;
+	evn_spi_begin(&spi, evn_spi_catalog_owner());
+	if (evn_spi_execf(SPI_OK_SELECT, "SELECT rows_since FROM evilnet.stream WHERE stream = %u",
+					  aggregates->stream->relid) > 0)
+		aggregates->rows_since = time_or_beginning(0, 1);
+	evn_spi_execf(SPI_OK_SELECT,
+				  "SELECT aggregate::pg_catalog.oid, query::pg_catalog.oid,"
+				  " storage::pg_catalog.oid, source::pg_catalog.oid, enabled, notify,"
+				  " built_from, results_since"
+				  " FROM evilnet.continuous_aggregate WHERE stream = %u ORDER BY level, storage",
+				  aggregates->stream->relid);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		EvnAggregate *aggregate = read_member(aggregates, i);
+		MemoryContext old = MemoryContextSwitchTo(aggregates->context);
+
+		members = lappend(members, aggregate);
+		MemoryContextSwitchTo(old);
+	}
+	evn_spi_end(&spi);
+	foreach(cell, aggregates->members)
+		if (!list_member_ptr(members, lfirst(cell)))
+			evn_aggregate_plan_reset(&((EvnAggregate *) lfirst(cell))->plan);
+	list_free(aggregates->members);
+	aggregates->members = members;
+	foreach(cell, members)
+		find_parent(aggregates, lfirst(cell));
 }
 
 /* A cached plan holds no locks: take them, and look again whether it still holds. */
-static void
-ensure_plans(EvnAggregate *aggregate, TupleDesc tupdesc)
+void
+evn_aggregate_ensure(EvnAggregates *aggregates, EvnAggregate *aggregate)
 {
 	ListCell *cell;
 
+	if (aggregate->parent != NULL)
+		evn_aggregate_ensure(aggregates, aggregate->parent);
+
 	LockRelationOid(aggregate->query_view, AccessShareLock);
-	LockRelationOid(aggregate->stream, AccessShareLock);
 	if (aggregate->valid)
-		foreach(cell, aggregate->plan->rtable)
+		foreach(cell, aggregate->plan.over_batch->rtable)
 		{
 			RangeTblEntry *rte = lfirst_node(RangeTblEntry, cell);
 
@@ -303,45 +235,67 @@ ensure_plans(EvnAggregate *aggregate, TupleDesc tupdesc)
 				LockRelationOid(rte->relid, rte->rellockmode);
 		}
 	while (!aggregate->valid)
-		build_plans(aggregate, tupdesc);
+	{
+		aggregate->valid = true;
+		evn_aggregate_plan_build(&aggregate->plan, aggregate->query_view, aggregate->storage,
+								 aggregate->parent == NULL ? aggregates->row_desc
+														   : aggregate->parent->plan.delta_desc);
+	}
 }
 
-/* Run a plan; rows, when not NULL, stands where the query reads EVN_BATCH_RELATION. */
-static Tuplestorestate *
-run_plan(PlannedStmt *plan, Tuplestorestate *rows, TupleDesc tupdesc)
+/* Whether batches are merged into it; not while it is paused or nothing of it is built. */
+static bool
+is_maintained(const EvnAggregate *aggregate)
 {
-	Tuplestorestate	 *result = tuplestore_begin_heap(true, false, DELTA_KBYTES);
-	DestReceiver	 *dest = CreateDestReceiver(DestTuplestore);
-	QueryEnvironment *env = NULL;
-	QueryDesc		 *desc;
+	return aggregate->enabled && aggregate->built_from != DT_NOEND;
+}
 
-	SetTuplestoreDestReceiverParams(dest, result, CurrentMemoryContext, false, NULL, NULL);
-	if (rows != NULL)
+void
+evn_aggregates_begin(EvnAggregates *aggregates, TupleDesc row_desc)
+{
+	ListCell *cell;
+
+	aggregates->row_desc = row_desc;
+	while (!aggregates->valid)
+		read_members(aggregates);
+	foreach(cell, aggregates->members)
 	{
-		env = create_queryEnv();
-		register_ENR(env, make_enr(EVN_BATCH_RELATION, rows, tupdesc));
+		EvnAggregate *aggregate = lfirst(cell);
+
+		aggregate->delta = NULL;
+		aggregate->spans = NIL;
 	}
-	PushActiveSnapshot(GetTransactionSnapshot());
-	desc = CreateQueryDesc(plan, "", GetActiveSnapshot(), InvalidSnapshot, dest, NULL, env, 0);
-	ExecutorStart(desc, 0);
-	evn_executor_run(desc);
-	ExecutorFinish(desc);
-	ExecutorEnd(desc);
-	FreeQueryDesc(desc);
-	PopActiveSnapshot();
-	dest->rDestroy(dest);
-	return result;
+}
+
+Bitmapset *
+evn_aggregates_columns(EvnAggregates *aggregates)
+{
+	Bitmapset *columns = NULL;
+	ListCell  *cell;
+
+	foreach(cell, aggregates->members)
+	{
+		EvnAggregate *aggregate = lfirst(cell);
+
+		if (!is_maintained(aggregate))
+			continue;
+		evn_aggregate_ensure(aggregates, aggregate);
+		if (aggregate->parent == NULL)
+			columns = bms_join(columns, evn_aggregate_query_columns(aggregate->plan.query));
+	}
+	return columns;
 }
 
 /* Make the storage partitions that the delta needs. */
 static void
-ensure_partition(EvnAggregate *aggregate, TimestampTz bucket)
+ensure_partition(const EvnAggregates *aggregates, EvnAggregate *aggregate, TimestampTz bucket)
 {
-	int64 start = evn_stream_partition_start(bucket, aggregate->partition_us);
+	int64 width = aggregates->stream->partition_us;
+	int64 start = evn_stream_partition_start(bucket, width);
 
 	if (start == aggregate->partition_start)
 		return;
-	evn_stream_make_partition(aggregate->storage, bucket, aggregate->partition_us, 70, NULL, NULL);
+	evn_stream_make_partition(aggregate->storage, bucket, width, STORAGE_FILLFACTOR, NULL, NULL);
 	aggregate->partition_start = start;
 }
 
@@ -356,18 +310,19 @@ compare_int64(const void *a, const void *b)
 
 /* The time buckets of a delta in order; some may stand there more than once. */
 static int64 *
-delta_buckets(EvnAggregate *aggregate, Tuplestorestate *delta, int *nbuckets)
+delta_buckets(EvnAggregate *aggregate, int *nbuckets)
 {
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(aggregate->delta_desc, &TTSOpsMinimalTuple);
-	int64		   *buckets = palloc(sizeof(int64) * tuplestore_tuple_count(delta));
-	int				n = 0;
+	TupleTableSlot *slot =
+		MakeSingleTupleTableSlot(aggregate->plan.delta_desc, &TTSOpsMinimalTuple);
+	int64 *buckets = palloc(sizeof(int64) * (tuplestore_tuple_count(aggregate->delta) + 1));
+	int	   n = 0;
 
-	tuplestore_rescan(delta);
-	while (tuplestore_gettupleslot(delta, true, false, slot))
+	tuplestore_rescan(aggregate->delta);
+	while (tuplestore_gettupleslot(aggregate->delta, true, false, slot))
 	{
 		bool  isnull;
 		int64 bucket =
-			DatumGetTimestampTz(slot_getattr(slot, aggregate->query->bucket + 1, &isnull));
+			DatumGetTimestampTz(slot_getattr(slot, aggregate->plan.query->bucket + 1, &isnull));
 
 		if (isnull)
 			elog(ERROR, "time bucket is null");
@@ -381,124 +336,270 @@ delta_buckets(EvnAggregate *aggregate, Tuplestorestate *delta, int *nbuckets)
 	return buckets;
 }
 
+/* Merge the aggregate's delta: buckets that are not built yet, or were dropped, are left out. */
 static void
-merge_delta(EvnAggregate *aggregate, SPIPlanPtr plan, Tuplestorestate *delta, int slot)
+merge_delta(EvnAggregates *aggregates, EvnAggregate *aggregate, EvnAggregateMerge kind, int slot,
+			int64 since)
 {
-	Datum  values[1] = {Int32GetDatum(slot)};
 	int64 *buckets;
 	int	   nbuckets;
-	EvnSpi spi;
-	int	   result;
 
-	if (tuplestore_tuple_count(delta) == 0)
+	if (tuplestore_tuple_count(aggregate->delta) == 0)
 		return;
-	buckets = delta_buckets(aggregate, delta, &nbuckets);
+	buckets = delta_buckets(aggregate, &nbuckets);
 	for (int i = 0; i < nbuckets; i++)
-		ensure_partition(aggregate, buckets[i]);
-	tuplestore_rescan(delta);
-	evn_spi_begin(&spi, InvalidOid);
-	SPI_register_relation(make_enr(DELTA_RELATION, delta, aggregate->delta_desc));
-	result = SPI_execute_plan(plan, values, NULL, false, 0);
-	if (result != SPI_OK_INSERT)
-		elog(ERROR, "merging into \"%s\" failed: %s", get_rel_name(aggregate->storage),
-			 SPI_result_code_string(result));
-	evn_spi_end(&spi);
+		if (buckets[i] >= since)
+			ensure_partition(aggregates, aggregate, buckets[i]);
+	pfree(buckets);
+	evn_aggregate_plan_merge(&aggregate->plan, kind, aggregate->delta, slot, since);
 }
 
-/* Compute the buckets of [since, until) afresh from the table, replacing all slots' rows. */
-static void
-recompute(EvnAggregate *aggregate, int64 since, int64 until, int slot)
+static int64
+kept_since(const EvnAggregate *aggregate)
 {
-	Oid				 types[2] = {TIMESTAMPTZOID, TIMESTAMPTZOID};
-	Datum			 values[2] = {TimestampTzGetDatum(since), TimestampTzGetDatum(until)};
-	const char		*bucket = aggregate->query->columns[aggregate->query->bucket].name;
-	Tuplestorestate *delta;
-	EvnSpi			 spi;
+	return Max(aggregate->built_from, aggregate->results_since);
+}
 
-	delta = run_plan(plan_query(evn_aggregate_query_over_table(aggregate->query, since, until)),
-					 NULL, NULL);
+/* What the rows make of the aggregate, in its delta; of another aggregate's, when it reads one. */
+static void
+compute_delta(EvnAggregates *aggregates, EvnAggregate *aggregate, Tuplestorestate *rows)
+{
+	if (aggregate->parent == NULL)
+		aggregate->delta = evn_aggregate_plan_delta(&aggregate->plan, rows, aggregates->row_desc);
+	else if (aggregate->parent->delta != NULL)
+		aggregate->delta = evn_aggregate_plan_delta(&aggregate->plan, aggregate->parent->delta,
+													aggregate->parent->plan.delta_desc);
+}
+
+static void
+end_deltas(EvnAggregates *aggregates)
+{
+	ListCell *cell;
+
+	foreach(cell, aggregates->members)
+	{
+		EvnAggregate *aggregate = lfirst(cell);
+
+		if (aggregate->delta != NULL)
+			tuplestore_end(aggregate->delta);
+		aggregate->delta = NULL;
+		aggregate->spans = NIL;
+	}
+}
+
+void
+evn_aggregates_add(EvnAggregates *aggregates, Tuplestorestate *rows, int slot)
+{
+	ListCell *cell;
+
+	foreach(cell, aggregates->members)
+	{
+		EvnAggregate *aggregate = lfirst(cell);
+
+		if (!is_maintained(aggregate))
+			continue;
+		compute_delta(aggregates, aggregate, rows);
+		if (aggregate->delta != NULL)
+			merge_delta(aggregates, aggregate, EVN_MERGE_ADD, slot, kept_since(aggregate));
+	}
+	end_deltas(aggregates);
+}
+
+/* Append a bucket to spans that are in order, joining neighbours. */
+static List *
+add_bucket(List *spans, const EvnTimeBucket *time_bucket, int64 start)
+{
+	EvnAggregateSpan *last = spans == NIL ? NULL : llast(spans);
+	int64			  next = evn_time_bucket_next(time_bucket, start);
+
+	if (last != NULL && start <= last->until)
+	{
+		last->until = Max(last->until, next);
+		return spans;
+	}
+	last = palloc(sizeof(EvnAggregateSpan));
+	last->since = start;
+	last->until = next;
+	return lappend(spans, last);
+}
+
+/* The buckets that rows of these times are in. */
+static List *
+spans_of_times(const EvnAggregate *aggregate, int64 *times, int n)
+{
+	const EvnTimeBucket *time_bucket = &aggregate->plan.query->time_bucket;
+	List				*spans = NIL;
+
+	qsort(times, n, sizeof(int64), compare_int64);
+	for (int i = 0; i < n; i++)
+		spans = add_bucket(spans, time_bucket, evn_time_bucket_start(time_bucket, times[i]));
+	return spans;
+}
+
+/* The buckets that source rows are in, by their column attnum. */
+static List *
+spans_of_rows(const EvnAggregate *aggregate, Tuplestorestate *rows, TupleDesc desc)
+{
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+	int64		   *times = palloc(sizeof(int64) * (tuplestore_tuple_count(rows) + 1));
+	bool			isnull;
+	int				n = 0;
+
+	tuplestore_rescan(rows);
+	while (tuplestore_gettupleslot(rows, true, false, slot))
+		times[n++] =
+			DatumGetTimestampTz(slot_getattr(slot, aggregate->plan.query->source_time, &isnull));
+	ExecDropSingleTupleTableSlot(slot);
+	return spans_of_times(aggregate, times, n);
+}
+
+/* The buckets that hold what the other aggregate computed afresh. */
+static List *
+spans_of_parent(const EvnAggregate *aggregate)
+{
+	const EvnTimeBucket *time_bucket = &aggregate->plan.query->time_bucket;
+	List				*spans = NIL;
+	ListCell			*cell;
+
+	foreach(cell, aggregate->parent->spans)
+	{
+		EvnAggregateSpan *span = lfirst(cell);
+
+		for (int64 start = evn_time_bucket_start(time_bucket, span->since); start < span->until;
+			 start = evn_time_bucket_next(time_bucket, start))
+			spans = add_bucket(spans, time_bucket, start);
+	}
+	return spans;
+}
+
+static void
+delete_results(const EvnAggregate *aggregate, int64 since, int64 until)
+{
+	const EvnAggregateQuery *query = aggregate->plan.query;
+	const char				*bucket = query->columns[query->bucket].name;
+	Oid						 types[2] = {TIMESTAMPTZOID, TIMESTAMPTZOID};
+	Datum					 values[2];
+	EvnSpi					 spi;
+
+	values[0] = TimestampTzGetDatum(since);
+	values[1] = TimestampTzGetDatum(until);
 	evn_spi_begin(&spi, InvalidOid);
 	evn_spi_exec_args(psprintf("DELETE FROM %s WHERE %s >= $1 AND %s < $2",
 							   evn_spi_qualified_name(aggregate->storage), bucket, bucket),
 					  2, types, values, NULL, SPI_OK_DELETE);
 	evn_spi_end(&spi);
-	merge_delta(aggregate, aggregate->merge, delta, slot);
-	tuplestore_end(delta);
 }
 
-/* Recompute the buckets of the delta, neighbours together. */
+/* from when on the rows an aggregate is made of are all there: older ones were dropped */
+static int64
+source_since(const EvnAggregates *aggregates, const EvnAggregate *aggregate)
+{
+	return aggregate->parent == NULL ? aggregates->rows_since : aggregate->parent->results_since;
+}
+
+/* The first bucket, at or after since, of which the source holds everything. */
+static int64
+first_whole_bucket(const EvnAggregates *aggregates, const EvnAggregate *aggregate, int64 since)
+{
+	const EvnTimeBucket *time_bucket = &aggregate->plan.query->time_bucket;
+	int64				 whole = source_since(aggregates, aggregate);
+	int64				 start;
+
+	since = Max(since, aggregate->results_since);
+	if (since > whole || TIMESTAMP_NOT_FINITE(whole))
+		return since;
+	start = evn_time_bucket_start(time_bucket, whole);
+	return start == whole ? start : evn_time_bucket_next(time_bucket, start);
+}
+
+int64
+evn_aggregate_whole_since(const EvnAggregates *aggregates, const EvnAggregate *aggregate,
+						  int64 since)
+{
+	return first_whole_bucket(aggregates, aggregate, Max(since, kept_since(aggregate)));
+}
+
+void
+evn_aggregate_recompute(EvnAggregates *aggregates, EvnAggregate *aggregate, int64 since,
+						int64 until, int slot)
+{
+	Tuplestorestate *before = aggregate->delta;
+
+	since = first_whole_bucket(aggregates, aggregate, since);
+	if (since >= until)
+		return;
+	delete_results(aggregate, since, until);
+	aggregate->delta = evn_aggregate_plan_delta_of_range(aggregate->plan.query, since, until);
+	merge_delta(aggregates, aggregate, EVN_MERGE_ADD, slot, since);
+	tuplestore_end(aggregate->delta);
+	aggregate->delta = before;
+}
+
+/*
+ * Compute the spans afresh, as far as they are built and their rows are all
+ * there.  Where rows were dropped, the columns that can be negated still are.
+ */
 static void
-recompute_buckets(EvnAggregate *aggregate, Tuplestorestate *delta, int slot)
+recompute_spans(EvnAggregates *aggregates, EvnAggregate *aggregate, Tuplestorestate *rows, int slot)
 {
-	int64  width = aggregate->query->bucket_us;
-	int64  since = 0;
-	int64  until = 0;
-	int	   nbuckets;
-	int64 *buckets = delta_buckets(aggregate, delta, &nbuckets);
+	bool	  partial = false;
+	ListCell *cell;
 
-	for (int i = 0; i < nbuckets; i++)
+	foreach(cell, aggregate->spans)
 	{
-		if (i == 0 || buckets[i] > until)
-		{
-			if (i > 0)
-				recompute(aggregate, since, until, slot);
-			since = buckets[i];
-		}
-		until = buckets[i] + width;
+		EvnAggregateSpan *span = lfirst(cell);
+		int64			  since = Max(span->since, kept_since(aggregate));
+
+		if (since < first_whole_bucket(aggregates, aggregate, since))
+			partial = true;
 	}
-	if (nbuckets > 0)
-		recompute(aggregate, since, until, slot);
+	if (partial)
+	{
+		compute_delta(aggregates, aggregate, rows);
+		if (aggregate->delta != NULL)
+			merge_delta(aggregates, aggregate, EVN_MERGE_REDUCE, slot, kept_since(aggregate));
+	}
+	foreach(cell, aggregate->spans)
+	{
+		EvnAggregateSpan *span = lfirst(cell);
+
+		evn_aggregate_recompute(aggregates, aggregate, Max(span->since, kept_since(aggregate)),
+								span->until, slot);
+	}
 }
 
-Bitmapset *
-evn_aggregates_columns(List *aggregates, TupleDesc tupdesc)
+static void
+remove_from(EvnAggregates *aggregates, EvnAggregate *aggregate, Tuplestorestate *rows, int slot)
 {
-	Bitmapset *columns = NULL;
-	ListCell  *cell;
+	EvnAggregate *parent = aggregate->parent;
 
-	foreach(cell, aggregates)
+	if (parent != NULL && parent->spans != NIL)
+		aggregate->spans = spans_of_parent(aggregate);
+	else if (!aggregate->plan.query->can_negate && parent == NULL)
+		aggregate->spans = spans_of_rows(aggregate, rows, aggregates->row_desc);
+	else if (!aggregate->plan.query->can_negate && parent->delta != NULL)
+		aggregate->spans = spans_of_rows(aggregate, parent->delta, parent->plan.delta_desc);
+	if (aggregate->spans != NIL)
+		recompute_spans(aggregates, aggregate, rows, slot);
+	else
+	{
+		compute_delta(aggregates, aggregate, rows);
+		if (aggregate->delta != NULL)
+			merge_delta(aggregates, aggregate, EVN_MERGE_NEGATE, slot, kept_since(aggregate));
+	}
+}
+
+void
+evn_aggregates_remove(EvnAggregates *aggregates, Tuplestorestate *rows, int slot)
+{
+	ListCell *cell;
+
+	foreach(cell, aggregates->members)
 	{
 		EvnAggregate *aggregate = lfirst(cell);
 
-		ensure_plans(aggregate, tupdesc);
-		columns = bms_join(columns, evn_aggregate_query_columns(aggregate->query));
+		if (is_maintained(aggregate))
+			remove_from(aggregates, aggregate, rows, slot);
 	}
-	return columns;
-}
-
-void
-evn_aggregates_add(List *aggregates, Tuplestorestate *rows, TupleDesc tupdesc, int slot)
-{
-	ListCell *cell;
-
-	foreach(cell, aggregates)
-	{
-		EvnAggregate	*aggregate = lfirst(cell);
-		Tuplestorestate *delta;
-
-		ensure_plans(aggregate, tupdesc);
-		delta = run_plan(aggregate->plan, rows, tupdesc);
-		merge_delta(aggregate, aggregate->merge, delta, slot);
-		tuplestore_end(delta);
-	}
-}
-
-void
-evn_aggregates_remove(List *aggregates, Tuplestorestate *rows, TupleDesc tupdesc, int slot)
-{
-	ListCell *cell;
-
-	foreach(cell, aggregates)
-	{
-		EvnAggregate	*aggregate = lfirst(cell);
-		Tuplestorestate *delta;
-
-		ensure_plans(aggregate, tupdesc);
-		delta = run_plan(aggregate->plan, rows, tupdesc);
-		if (aggregate->query->can_negate)
-			merge_delta(aggregate, aggregate->merge_negated, delta, slot);
-		else
-			recompute_buckets(aggregate, delta, slot);
-		tuplestore_end(delta);
-	}
+	end_deltas(aggregates);
 }

@@ -23,7 +23,6 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
-#include "continuous_aggregate.h"
 #include "guc.h"
 #include "ingest.h"
 #include "row_store.h"
@@ -71,7 +70,7 @@ evn_ingest_open(Oid relid, int worker)
 		ingest = palloc0(sizeof(EvnIngest));
 		ingest->stream = stream;
 		ingest->worker = worker;
-		ingest->aggregates = evn_aggregates_load(stream);
+		ingest->aggregates = evn_aggregates_open(stream);
 	}
 	MemoryContextSwitchTo(transaction);
 	commit_transaction(caller);
@@ -256,14 +255,14 @@ fence(EvnIngest *ingest, const EvnBatch *batch)
  * while no other batch of the stream does.
  */
 static void
-lock_stream(EvnIngest *ingest, const EvnBatch *batch)
+lock_stream(EvnIngest *ingest, const EvnBatchMessage *messages, int n)
 {
 	LOCKMODE mode = RowExclusiveLock;
 
-	if (!OidIsValid(ingest->stream->deletes) || ingest->stream->workers == 1)
+	if (!OidIsValid(ingest->stream->deletes))
 		return;
-	for (int i = 0; i < batch->nmessages; i++)
-		if (batch->messages[i].decoded == EVN_OUTCOME_DELETE)
+	for (int i = 0; i < n; i++)
+		if (messages[i].decoded == EVN_OUTCOME_DELETE)
 			mode = ShareRowExclusiveLock;
 	LockRelationOid(ingest->stream->deletes, mode);
 }
@@ -458,6 +457,21 @@ advance(EvnIngest *ingest, const EvnBatch *batch, int part)
 		elog(ERROR, "moving the position of partition %d failed", p->partition);
 }
 
+void
+evn_ingest_apply(EvnIngest *ingest, EvnBatchMessage *messages, int n)
+{
+	int64  stage_us[EVN_NSTAGES];
+	EvnSpi spi;
+
+	lock_stream(ingest, messages, n);
+	apply_range(ingest, messages, n, stage_us);
+	evn_spi_begin(&spi, evn_spi_catalog_owner());
+	for (int i = 0; i < n; i++)
+		if (messages[i].outcome == EVN_OUTCOME_DEAD)
+			write_dead_letter(ingest, &messages[i]);
+	evn_spi_end(&spi);
+}
+
 static void
 write_books(EvnIngest *ingest, const EvnBatch *batch)
 {
@@ -488,7 +502,7 @@ evn_ingest_store(EvnIngest *ingest, EvnBatch *batch, bool bisect, int64 stage_us
 		MemoryContextSwitchTo(caller);
 		return false;
 	}
-	lock_stream(ingest, batch);
+	lock_stream(ingest, batch->messages, batch->nmessages);
 	if (bisect)
 		apply_bisecting(ingest, batch->messages, batch->nmessages, stage_us, caller);
 	else if (batch->nmessages > 0)

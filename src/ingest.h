@@ -6,17 +6,16 @@
 #ifndef EVN_INGEST_H
 #define EVN_INGEST_H
 
-#include "nodes/pg_list.h"
-
 #include "batch.h"
+#include "continuous_aggregate.h"
 #include "shmem.h"
 #include "stream.h"
 
 typedef struct EvnIngest
 {
-	EvnStream *stream;
-	List	  *aggregates;
-	int		   worker; /* number of this worker */
+	EvnStream	  *stream;
+	EvnAggregates *aggregates;
+	int			   worker; /* number of this worker */
 	/* error budget: both halved now and then, so old messages weigh less */
 	double recent_messages;
 	double recent_dead;
@@ -66,6 +65,12 @@ extern void evn_ingest_set_start(EvnIngest *ingest, EvnPosition *positions, int 
  */
 extern bool evn_ingest_store(EvnIngest *ingest, EvnBatch *batch, bool bisect,
 							 int64 stage_us[EVN_NSTAGES]);
+
+/*
+ * Store decoded messages that did not come from Kafka in the caller's
+ * transaction: rows, aggregates, dead letters, but no positions and no journal.
+ */
+extern void evn_ingest_apply(EvnIngest *ingest, EvnBatchMessage *messages, int n);
 
 /* Whether the share of dead letters is above the stream's budget. */
 extern bool evn_ingest_over_budget(EvnIngest *ingest, const EvnBatch *batch);

@@ -27,7 +27,6 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
-#include "continuous_aggregate.h"
 #include "fdw_servers.h"
 #include "gazetteer.h"
 #include "guc.h"
@@ -81,8 +80,6 @@ static void
 disconnect(void)
 {
 	close_consumer(0, (Datum) 0);
-	if (worker.ingest != NULL)
-		evn_aggregates_unload(worker.ingest->aggregates);
 	worker.ingest = NULL;
 	MemoryContextReset(worker.context);
 	MemoryContextReset(worker.batch_context);
@@ -174,37 +171,6 @@ lap(EvnStage stage, instr_time *start)
 	*start = now;
 }
 
-static void
-mark_dead(EvnBatchMessage *message, const char *reason, const char *detail)
-{
-	message->decoded = EVN_OUTCOME_DEAD;
-	message->reason = reason;
-	message->detail = detail;
-}
-
-static void
-decode_message(EvnBatchMessage *message, TimestampTz latest)
-{
-	EvnDecodeResult result = evn_tweet_decode(worker.decoder, worker.arena, message->kafka.payload,
-											  message->kafka.len, &message->tweet);
-
-	if (result == EVN_DECODE_NO_MEMORY)
-		ereport(ERROR,
-				(errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory decoding a message")));
-	if (result != EVN_DECODE_OK)
-		mark_dead(message, evn_tweet_decode_code(result), evn_tweet_decode_message(result));
-	else if (message->tweet.type == EVN_MESSAGE_DELETE)
-		message->decoded = EVN_OUTCOME_DELETE;
-	else if (message->tweet.type == EVN_MESSAGE_NOTICE)
-		message->decoded = EVN_OUTCOME_NOTICE;
-	else if (message->tweet.created_at > latest)
-		mark_dead(message, "in_the_future",
-				  "the post's time is ahead of the server's clock by more than evilnet.max_future");
-	else
-		message->decoded = EVN_OUTCOME_ROW;
-	message->outcome = message->decoded;
-}
-
 /* Fetch what has come, decode and resolve it; false when nothing had come. */
 static bool
 fetch(void)
@@ -218,7 +184,7 @@ fetch(void)
 	first = evn_partition_reader_fill(worker.reader);
 	lap(EVN_STAGE_FETCH, &start);
 	for (int i = first; i < batch->nmessages; i++)
-		decode_message(&batch->messages[i], latest);
+		evn_batch_decode(&batch->messages[i], worker.decoder, worker.arena, latest);
 	lap(EVN_STAGE_DECODE, &start);
 	for (int i = first; i < batch->nmessages; i++)
 		if (batch->messages[i].decoded == EVN_OUTCOME_ROW)

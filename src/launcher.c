@@ -273,14 +273,18 @@ start_slot(int i, TimestampTz now)
 {
 	EvnWorkerSlot *slot = &evn_shared->slots[i];
 	bool		   wanted;
+	bool		   builder;
 	Oid			   dbid;
 
 	LWLockAcquire(evn_shared->lock, LW_EXCLUSIVE);
 	wanted = slot_wants_start(slot, now);
+	builder = slot->number == EVN_BUILDER;
 	dbid = slot->dbid;
 	LWLockRelease(evn_shared->lock);
-	if (!wanted ||
-		register_worker("evn_ingest_worker_main", "evilnet ingest worker", Int32GetDatum(i), dbid))
+	if (!wanted || (builder ? register_worker("evn_build_worker_main", "evilnet builder",
+											  Int32GetDatum(i), dbid)
+							: register_worker("evn_ingest_worker_main", "evilnet ingest worker",
+											  Int32GetDatum(i), dbid)))
 		return;
 	LWLockAcquire(evn_shared->lock, LW_EXCLUSIVE);
 	slot->state = EVN_WORKER_STOPPED;

@@ -570,8 +570,8 @@ keep_added(RowStore *store)
 }
 
 static void
-init_store(RowStore *store, const EvnStream *stream, List *aggregates, EvnBatchMessage *messages,
-		   int nmessages)
+init_store(RowStore *store, const EvnStream *stream, EvnAggregates *aggregates,
+		   EvnBatchMessage *messages, int nmessages)
 {
 	Relation rel = table_open(stream->relid, RowExclusiveLock);
 
@@ -581,14 +581,15 @@ init_store(RowStore *store, const EvnStream *stream, List *aggregates, EvnBatchM
 	store->nmessages = nmessages;
 	store->tupdesc = CreateTupleDescCopy(RelationGetDescr(rel));
 	table_close(rel, NoLock);
-	store->wanted = evn_aggregates_columns(aggregates, store->tupdesc);
+	evn_aggregates_begin(aggregates, store->tupdesc);
+	store->wanted = evn_aggregates_columns(aggregates);
 	store->added = tuplestore_begin_heap(true, false, BATCH_KBYTES);
 	store->removed = tuplestore_begin_heap(true, false, BATCH_KBYTES);
 }
 
 /* Everything that reads or writes the stream's table. */
 static void
-store_rows(RowStore *store, List *aggregates, int slot)
+store_rows(RowStore *store, EvnAggregates *aggregates, int slot)
 {
 	if (store->stream->dedup)
 		drop_repeated(store);
@@ -602,14 +603,14 @@ store_rows(RowStore *store, List *aggregates, int slot)
 		delete_rows(store);
 	PopActiveSnapshot();
 	if (tuplestore_tuple_count(store->removed) > 0)
-		evn_aggregates_remove(aggregates, store->removed, store->tupdesc, slot);
+		evn_aggregates_remove(aggregates, store->removed, slot);
 	if (store->nposts > 0)
 		insert_rows(store);
 }
 
 void
-evn_row_store_apply(const EvnStream *stream, List *aggregates, int slot, EvnBatchMessage *messages,
-					int nmessages, int64 *insert_us, int64 *merge_us)
+evn_row_store_apply(const EvnStream *stream, EvnAggregates *aggregates, int slot,
+					EvnBatchMessage *messages, int nmessages, int64 *insert_us, int64 *merge_us)
 {
 	RowStore   store;
 	instr_time start;
@@ -622,10 +623,10 @@ evn_row_store_apply(const EvnStream *stream, List *aggregates, int slot, EvnBatc
 	if (stream->store)
 		store_rows(&store, aggregates, slot);
 	INSTR_TIME_SET_CURRENT(stored);
-	if (store.nposts > 0 && aggregates != NIL)
+	if (store.nposts > 0 && aggregates->members != NIL)
 	{
 		keep_added(&store);
-		evn_aggregates_add(aggregates, store.added, store.tupdesc, slot);
+		evn_aggregates_add(aggregates, store.added, slot);
 	}
 	INSTR_TIME_SET_CURRENT(end);
 	tuplestore_end(store.added);

@@ -17,7 +17,7 @@
  * outcome.  slot is the number of this worker; the two times get the
  * microseconds taken by the table and by the aggregates added.
  */
-extern void evn_row_store_apply(const EvnStream *stream, List *aggregates, int slot,
+extern void evn_row_store_apply(const EvnStream *stream, EvnAggregates *aggregates, int slot,
 								EvnBatchMessage *messages, int nmessages, int64 *insert_us,
 								int64 *merge_us);
 

@@ -68,14 +68,20 @@ scan_enter(Oid dbid)
  */
 #define GENERATION \
 	"pg_catalog.hashtextextended(pg_catalog.concat_ws(' ', s.xmin," \
-	" (SELECT pg_catalog.string_agg(a.xmin::pg_catalog.text, ',') FROM evilnet.continuous_aggregate a" \
-	"  WHERE a.stream = s.stream)," \
 	" (SELECT f.xmin FROM pg_catalog.pg_foreign_server f WHERE f.srvname = s.server)," \
 	" (SELECT pg_catalog.string_agg(m.xmin::pg_catalog.text, ',') FROM pg_catalog.pg_user_mapping m" \
 	"  JOIN pg_catalog.pg_foreign_server f ON f.oid = m.umserver WHERE f.srvname = s.server)," \
 	" (SELECT evilnet.embedded_broker_address() FROM pg_catalog.pg_foreign_server f" \
 	"  WHERE f.srvname = s.server AND 'bootstrap.servers=" EVN_KAFKA_EMBEDDED \
 	"' = ANY (f.srvoptions))), 0)"
+
+/* one for each stream that has an aggregate to build, also when it is paused; never restarted */
+#define BUILDERS \
+	"SELECT s.stream::pg_catalog.oid, " CppAsString2( \
+		EVN_BUILDER) ", s.workers, 0" \
+					 " FROM evilnet.stream s WHERE s.home = evilnet.home() AND EXISTS" \
+					 " (SELECT FROM evilnet.continuous_aggregate a" \
+					 "  WHERE a.stream = s.stream AND a.enabled AND a.built_from IS NOT NULL)"
 
 static WantedWorker *
 read_wanted(MemoryContext context, int *nwanted)
@@ -88,7 +94,8 @@ read_wanted(MemoryContext context, int *nwanted)
 	SPI_connect();
 	if (SPI_execute("SELECT s.stream::pg_catalog.oid, n, s.workers, " GENERATION
 					" FROM evilnet.stream s, evilnet.worker_numbers(0, s.workers - 1) n"
-					" WHERE s.enabled AND s.home = evilnet.home() ORDER BY 1, 2",
+					" WHERE s.enabled AND s.home = evilnet.home()"
+					" UNION ALL " BUILDERS " ORDER BY 1, 2",
 					true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "reading evilnet.stream failed");
 	wanted = MemoryContextAllocZero(context, sizeof(WantedWorker) * (SPI_processed + 1));

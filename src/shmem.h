@@ -35,15 +35,17 @@ typedef enum EvnStage
 	EVN_NSTAGES
 } EvnStage;
 
+#define EVN_BUILDER (-1) /* number of the process that builds a stream's aggregates */
+
 typedef struct EvnWorkerSlot
 {
-	bool		   in_use;
-	Oid			   dbid;
-	Oid			   stream; /* the stream's table */
-	int32		   number; /* this worker's number within the stream, 0 .. workers - 1 */
-	int32		   workers;
-	int64		   generation;		   /* catalog generation the launcher wants */
-	int64		   running_generation; /* the one the process was started with */
+	bool  in_use;
+	Oid	  dbid;
+	Oid	  stream; /* the stream's table */
+	int32 number; /* this worker's number within the stream, 0 .. workers - 1, or EVN_BUILDER */
+	int32 workers;
+	int64 generation;		  /* catalog generation the launcher wants */
+	int64 running_generation; /* the one the process was started with */
 	EvnWorkerState state;
 	int			   pid;		   /* 0 when no process */
 	int			   failures;   /* in a row, for the restart backoff */

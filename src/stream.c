@@ -23,6 +23,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "shmem.h"
 #include "spi.h"
 #include "stream.h"
 
@@ -145,6 +146,29 @@ evn_stream_load(Oid relid)
 }
 
 void
+evn_stream_require_owned(Oid relid)
+{
+	char  *name = get_rel_name(relid);
+	EvnSpi spi;
+	bool   found;
+
+	evn_shmem_require();
+	if (name == NULL)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+						errmsg("relation with OID %u does not exist", relid)));
+	if (!evn_owns_relation(relid, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, name);
+	evn_spi_begin(&spi, evn_spi_catalog_owner());
+	/* who drops it meanwhile is waited for */
+	found = evn_spi_execf(SPI_OK_SELECT, "SELECT FROM evilnet.stream WHERE stream = %u FOR UPDATE",
+						  relid) > 0;
+	evn_spi_end(&spi);
+	if (!found)
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("\"%s\" is not a stream", name),
+						errhint("evilnet.stream lists the streams.")));
+}
+
+void
 evn_stream_columns(Relation rel, AttrNumber attnums[EVN_NCOLUMNS])
 {
 	for (int i = 0; i < EVN_NCOLUMNS; i++)
@@ -179,6 +203,24 @@ evn_stream_find_partition(Relation rel, TimestampTz ts)
 										  &value, &equal);
 	index = desc->boundinfo->indexes[bound + 1];
 	return index < 0 ? InvalidOid : desc->oids[index];
+}
+
+bool
+evn_stream_partitions_span(Relation rel, int64 *since, int64 *until)
+{
+	PartitionDesc	   desc = RelationGetPartitionDesc(rel, true);
+	PartitionBoundInfo bounds = desc->boundinfo;
+
+	if (desc->nparts == 0)
+		return false;
+	/* a bound without an end is one that the user attached */
+	*since = bounds->kind[0][0] == PARTITION_RANGE_DATUM_VALUE
+				 ? DatumGetTimestampTz(bounds->datums[0][0])
+				 : DT_NOBEGIN;
+	*until = bounds->kind[bounds->ndatums - 1][0] == PARTITION_RANGE_DATUM_VALUE
+				 ? DatumGetTimestampTz(bounds->datums[bounds->ndatums - 1][0])
+				 : DT_NOEND;
+	return true;
 }
 
 static char *

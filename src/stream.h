@@ -29,6 +29,8 @@ typedef enum EvnStreamColumn
 	EVN_NCOLUMNS
 } EvnStreamColumn;
 
+#define EVN_MAX_WORKERS 64 /* of one stream */
+
 typedef struct EvnStream
 {
 	Oid	   relid;
@@ -53,6 +55,12 @@ typedef struct EvnStream
 /* Read the row into memory of the current context; NULL when there is no such stream. */
 extern EvnStream *evn_stream_load(Oid relid);
 
+/*
+ * Raise unless the relation is a stream and the current user owns it; its
+ * catalog row stays locked to the end of the transaction.
+ */
+extern void evn_stream_require_owned(Oid relid);
+
 /* attribute numbers by column; raises when a column is missing, 0 for an absent raw */
 extern void evn_stream_columns(Relation rel, AttrNumber attnums[EVN_NCOLUMNS]);
 
@@ -70,6 +78,12 @@ extern int64 evn_stream_partition_start(int64 ts, int64 partition_us);
  * when there is none.  rel is open and stays locked by the caller.
  */
 extern Oid evn_stream_find_partition(Relation rel, TimestampTz ts);
+
+/*
+ * Where the first partition begins and the last one ends; false when there is
+ * none.  rel is open and stays locked by the caller.
+ */
+extern bool evn_stream_partitions_span(Relation rel, int64 *since, int64 *until);
 
 /*
  * Make the partition that holds ts, if it is not there.  unique_column, when not NULL,

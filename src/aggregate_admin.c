@@ -1,0 +1,507 @@
+/*
+ * aggregate_admin.c
+ *		SQL functions that create, drop, change and check continuous aggregates.
+ *
+ * Who owns the stream's table may do all of it; objects are made for the
+ * stream's owner, with whose rights the workers maintain them.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/ruleutils.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+#include "utils/varlena.h"
+
+#include "aggregate_admin.h"
+#include "aggregate_build.h"
+#include "aggregate_create.h"
+#include "compat.h"
+#include "shmem.h"
+#include "spi.h"
+
+#define NEXT_SUFFIX "_next" /* of an aggregate that is to take another's place */
+
+PG_FUNCTION_INFO_V1(evn_aggregate_admin_create);
+PG_FUNCTION_INFO_V1(evn_aggregate_admin_drop);
+PG_FUNCTION_INFO_V1(evn_aggregate_admin_refresh);
+PG_FUNCTION_INFO_V1(evn_aggregate_admin_alter);
+PG_FUNCTION_INFO_V1(evn_aggregate_admin_check);
+PG_FUNCTION_INFO_V1(evn_aggregate_admin_verify);
+PG_FUNCTION_INFO_V1(evn_aggregate_admin_changed);
+
+/* The state of evn_spi_begin's caller while the stream's owner acts. */
+typedef struct ActingAs
+{
+	Oid userid;
+	int sec_context;
+} ActingAs;
+
+static void
+act_as(ActingAs *before, Oid userid)
+{
+	GetUserIdAndSecContext(&before->userid, &before->sec_context);
+	SetUserIdAndSecContext(userid, before->sec_context | SECURITY_LOCAL_USERID_CHANGE);
+}
+
+static void
+act_as_before(const ActingAs *before)
+{
+	SetUserIdAndSecContext(before->userid, before->sec_context);
+}
+
+/* Whether a change leaves something to build that was not there; the pieces themselves do not. */
+static bool
+wants_builder(const TriggerData *trigger, TupleDesc desc)
+{
+	int	 built_from = SPI_fnumber(desc, "built_from");
+	int	 enabled = SPI_fnumber(desc, "enabled");
+	bool complete;
+	bool was_complete;
+	bool isnull;
+
+	if (!TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+		return TRIGGER_FIRED_BY_INSERT(trigger->tg_event);
+	(void) SPI_getbinval(trigger->tg_newtuple, desc, built_from, &complete);
+	(void) SPI_getbinval(trigger->tg_trigtuple, desc, built_from, &was_complete);
+	return !complete &&
+		   (was_complete || SPI_getbinval(trigger->tg_newtuple, desc, enabled, &isnull) !=
+								SPI_getbinval(trigger->tg_trigtuple, desc, enabled, &isnull));
+}
+
+/* Row trigger: a change of the catalog is told as a change of the stream's table. */
+Datum
+evn_aggregate_admin_changed(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TupleDesc	 desc;
+	HeapTuple	 row;
+	Oid			 stream;
+	bool		 isnull;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("function %s must be called as a trigger",
+							   "evilnet.continuous_aggregate_changed")));
+	row = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
+	desc = RelationGetDescr(trigger->tg_relation);
+	stream = DatumGetObjectId(SPI_getbinval(row, desc, SPI_fnumber(desc, "stream"), &isnull));
+	if (!isnull && SearchSysCacheExists1(RELOID, ObjectIdGetDatum(stream)))
+		CacheInvalidateRelcacheByRelid(stream);
+	/* a restore may run on a server that does not preload evilnet */
+	if (evn_shared != NULL && wants_builder(trigger, desc))
+		evn_shmem_mark_dirty_at_commit();
+	return PointerGetDatum(row);
+}
+
+/* The aggregate of a view, its stream locked; raises unless the user owns it. */
+static EvnAggregates *
+open_aggregate(Oid view, LOCKMODE lockmode, EvnAggregate **aggregate)
+{
+	EvnAggregateSource source;
+	EvnAggregates	  *aggregates;
+
+	if (!evn_aggregate_source_find(view, &source) || !OidIsValid(source.query))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not a continuous aggregate",
+						get_rel_name(view) == NULL ? psprintf("%u", view) : get_rel_name(view)),
+				 errhint("evilnet.stat_continuous_aggregate lists them.")));
+	evn_stream_require_owned(source.stream);
+	aggregates = evn_aggregate_build_open(evn_stream_load(source.stream), lockmode);
+	*aggregate = evn_aggregates_find(aggregates, view);
+	if (*aggregate == NULL)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+						errmsg("continuous aggregate was dropped meanwhile")));
+	return aggregates;
+}
+
+static EvnAggregates *
+open_for_change(Oid view, EvnAggregate **aggregate)
+{
+	return open_aggregate(view, ShareRowExclusiveLock, aggregate);
+}
+
+/* The query with every name qualified: it is kept under another search_path. */
+static char *
+qualified_query(Query *query)
+{
+	char		 *sql;
+	EvnSpi		  spi;
+	MemoryContext caller = CurrentMemoryContext;
+
+	evn_spi_begin(&spi, InvalidOid);
+	sql = MemoryContextStrdup(caller, pg_get_querydef(query, false));
+	evn_spi_end(&spi);
+	return sql;
+}
+
+/* Parse the text of a query as the user wrote it, deparse it, and refuse what cannot be kept. */
+static char *
+read_definition(const char *sql, EvnAggregateSource *source)
+{
+	EvnAggregateQuery *query;
+	Query			  *tree;
+
+	query = evn_aggregate_query_parse(sql, &tree);
+	evn_aggregate_query_require(query);
+	*source = query->source;
+	return qualified_query(tree);
+}
+
+static bool
+is_stored(Oid stream)
+{
+	return evn_stream_load(stream)->store;
+}
+
+Datum
+evn_aggregate_admin_create(PG_FUNCTION_ARGS)
+{
+	RangeVar		  *range;
+	EvnAggregateSpec   spec = {0};
+	EvnAggregateSource source;
+	EvnAggregates	  *aggregates;
+	ActingAs		   before;
+	Oid				   view;
+
+	evn_shmem_require();
+	for (int i = 0; i < PG_NARGS(); i++)
+		if (PG_ARGISNULL(i))
+			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+							errmsg("arguments of %s must not be null",
+								   "evilnet.create_continuous_aggregate")));
+	range = makeRangeVarFromNameList(textToQualifiedNameList(PG_GETARG_TEXT_PP(0)));
+	spec.schema = RangeVarGetCreationNamespace(range);
+	spec.name = range->relname;
+	view = get_relname_relid(spec.name, spec.schema);
+	if (OidIsValid(view) && PG_GETARG_BOOL(4))
+	{
+		ereport(NOTICE, (errcode(ERRCODE_DUPLICATE_TABLE),
+						 errmsg("relation \"%s\" already exists, skipping", spec.name)));
+		PG_RETURN_OID(view);
+	}
+	spec.sql = read_definition(text_to_cstring(PG_GETARG_TEXT_PP(1)), &source);
+	spec.notify = PG_GETARG_BOOL(2);
+	evn_stream_require_owned(source.stream);
+	aggregates = evn_aggregate_build_open(evn_stream_load(source.stream), ShareRowExclusiveLock);
+	/* what was not stored cannot be built; over another aggregate there is something all the same */
+	spec.complete = !OidIsValid(source.query) && !is_stored(source.stream);
+	act_as(&before, aggregates->stream->owner);
+	view = evn_aggregate_create(&spec);
+	act_as_before(&before);
+	if (!PG_GETARG_BOOL(3))
+		evn_aggregate_build_all(evn_aggregate_build_open(aggregates->stream, ShareRowExclusiveLock),
+								view);
+	PG_RETURN_OID(view);
+}
+
+Datum
+evn_aggregate_admin_drop(PG_FUNCTION_ARGS)
+{
+	EvnAggregate  *aggregate;
+	EvnAggregates *aggregates = open_for_change(PG_GETARG_OID(0), &aggregate);
+	ActingAs	   before;
+
+	act_as(&before, aggregates->stream->owner);
+	evn_aggregate_drop(aggregate->view, PG_GETARG_BOOL(1));
+	act_as_before(&before);
+	PG_RETURN_VOID();
+}
+
+Datum
+evn_aggregate_admin_refresh(PG_FUNCTION_ARGS)
+{
+	EvnAggregate  *aggregate;
+	EvnAggregates *aggregates = open_for_change(PG_GETARG_OID(0), &aggregate);
+
+	if (!aggregate->enabled)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("continuous aggregate \"%s\" is paused", get_rel_name(aggregate->view)),
+				 errhint("evilnet.resume() builds it anew.")));
+	if (aggregate->parent == NULL && !aggregates->stream->store)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("stream %s does not store its posts", aggregates->stream->name),
+						errhint("There is nothing to compute \"%s\" from.",
+								get_rel_name(aggregate->view))));
+	evn_aggregate_refresh(aggregates, aggregate, PG_GETARG_TIMESTAMPTZ(1),
+						  PG_GETARG_TIMESTAMPTZ(2));
+	PG_RETURN_VOID();
+}
+
+/* Set the state of an aggregate and of those that read it. */
+static void
+write_enabled(const EvnAggregates *aggregates, Oid view, bool enabled)
+{
+	ListCell *cell;
+	EvnSpi	  spi;
+
+	evn_spi_begin(&spi, evn_spi_catalog_owner());
+	evn_spi_execf(
+		SPI_OK_UPDATE,
+		"UPDATE evilnet.continuous_aggregate SET enabled = %s,"
+		" built_from = CASE WHEN %s THEN 'infinity'::pg_catalog.timestamptz ELSE built_from END"
+		" WHERE aggregate = %u AND enabled IS DISTINCT FROM %s",
+		enabled ? "true" : "false", enabled ? "true" : "false", view, enabled ? "true" : "false");
+	evn_spi_end(&spi);
+	foreach(cell, aggregates->members)
+	{
+		EvnAggregate *reader = lfirst(cell);
+
+		if (reader->source == view)
+			write_enabled(aggregates, reader->view, enabled);
+	}
+}
+
+bool
+evn_aggregate_admin_set_enabled(Oid view, bool enabled)
+{
+	EvnAggregateSource source;
+	EvnAggregate	  *aggregate;
+	EvnAggregates	  *aggregates;
+
+	if (!evn_aggregate_source_find(view, &source) || !OidIsValid(source.query))
+		return false;
+	aggregates = open_for_change(view, &aggregate);
+	if (enabled && aggregate->parent != NULL && !aggregate->parent->enabled)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("continuous aggregate \"%s\" reads \"%s\", which is paused",
+							   get_rel_name(view), get_rel_name(aggregate->source)),
+						errhint("Resume that one.")));
+	if (enabled && aggregate->parent == NULL && !aggregates->stream->store)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("stream %s does not store its posts", aggregates->stream->name),
+			 errhint("What came while \"%s\" was paused is lost to it: drop it and make it anew.",
+					 get_rel_name(view))));
+	write_enabled(aggregates, view, enabled);
+	return true;
+}
+
+static void
+set_option(Oid view, const char *column, Oid type, Datum value)
+{
+	EvnSpi spi;
+
+	evn_spi_begin(&spi, evn_spi_catalog_owner());
+	evn_spi_exec_args(
+		psprintf("UPDATE evilnet.continuous_aggregate SET %s = $1 WHERE aggregate = %u", column,
+				 view),
+		1, &type, &value, NULL, SPI_OK_UPDATE);
+	evn_spi_end(&spi);
+}
+
+static void
+set_retention(Oid view, Interval *retention)
+{
+	Interval zero = {0};
+
+	if (DatumGetBool(DirectFunctionCall2(interval_lt, IntervalPGetDatum(retention),
+										 IntervalPGetDatum(&zero))))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("retention must not be negative"),
+				 errhint("Use 0 to keep everything.")));
+	set_option(view, "retention", INTERVALOID, IntervalPGetDatum(retention));
+}
+
+/* Make the aggregate of the new query beside the old one, whose place it takes when it is built. */
+static void
+set_query(EvnAggregates *aggregates, EvnAggregate *aggregate, const char *sql)
+{
+	EvnAggregateSpec   spec = {0};
+	EvnAggregateSource source;
+	ActingAs		   before;
+	ListCell		  *cell;
+
+	spec.sql = read_definition(sql, &source);
+	if (source.stream != aggregates->stream->relid)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("the new query reads another stream"),
+						errhint("Create another continuous aggregate.")));
+	foreach(cell, aggregates->members)
+	{
+		EvnAggregate *reader = lfirst(cell);
+
+		if (reader->source == aggregate->view)
+			ereport(ERROR, (errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+							errmsg("continuous aggregate \"%s\" reads \"%s\"",
+								   get_rel_name(reader->view), get_rel_name(aggregate->view)),
+							errhint("Drop it first, and create it again afterwards.")));
+	}
+	spec.schema = get_rel_namespace(aggregate->view);
+	spec.name = psprintf("%s%s", get_rel_name(aggregate->view), NEXT_SUFFIX);
+	spec.notify = aggregate->notify;
+	spec.replaces = aggregate->view;
+	act_as(&before, aggregates->stream->owner);
+	(void) evn_aggregate_create(&spec);
+	act_as_before(&before);
+}
+
+Datum
+evn_aggregate_admin_alter(PG_FUNCTION_ARGS)
+{
+	EvnAggregate  *aggregate;
+	EvnAggregates *aggregates;
+	ActingAs	   before;
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("argument \"%s\" must not be null", "aggregate")));
+	aggregates = open_for_change(PG_GETARG_OID(0), &aggregate);
+	if (!PG_ARGISNULL(3))
+		set_retention(aggregate->view, PG_GETARG_INTERVAL_P(3));
+	if (!PG_ARGISNULL(4))
+		set_option(aggregate->view, "notify", BOOLOID, PG_GETARG_DATUM(4));
+	if (!PG_ARGISNULL(2))
+		set_query(aggregates, aggregate, text_to_cstring(PG_GETARG_TEXT_PP(2)));
+	if (!PG_ARGISNULL(1))
+	{
+		act_as(&before, aggregates->stream->owner);
+		evn_aggregate_rename(aggregate->view, NameStr(*PG_GETARG_NAME(1)));
+		act_as_before(&before);
+	}
+	PG_RETURN_VOID();
+}
+
+static void
+put_finding(ReturnSetInfo *result, const char *kind, const char *message, const char *hint)
+{
+	Datum values[3];
+	bool  nulls[3] = {false, false, hint == NULL};
+
+	values[0] = CStringGetTextDatum(kind);
+	values[1] = CStringGetTextDatum(message);
+	values[2] = hint == NULL ? (Datum) 0 : CStringGetTextDatum(hint);
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+Datum
+evn_aggregate_admin_check(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo	  *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	Query			  *tree;
+	EvnAggregateQuery *query;
+	ListCell		  *cell;
+	int64			   rows;
+
+	InitMaterializedSRF(fcinfo, 0);
+	query = evn_aggregate_query_parse(text_to_cstring(PG_GETARG_TEXT_PP(0)), &tree);
+	foreach(cell, query->reasons)
+	{
+		EvnAggregateReason *reason = lfirst(cell);
+
+		put_finding(result, "refused", reason->what, reason->hint);
+	}
+	if (query->reasons != NIL)
+		return (Datum) 0;
+	if (query->has_lookups)
+		put_finding(result, "note", "rows of other tables count as they are when a post comes",
+					"After changing them, call evilnet.refresh_continuous_aggregate().");
+	if (query->can_negate)
+		put_finding(result, "note", "deleted posts are taken away column by column", NULL);
+	else
+		put_finding(result, "note", "deleted posts make their buckets be computed again",
+					"Counts, and sums of what is never null, can be taken away.");
+	rows = evn_aggregate_rows_per_day(query);
+	if (rows >= 0)
+		put_finding(result, "note",
+					psprintf("about " INT64_FORMAT " rows per day, by the newest day stored", rows),
+					NULL);
+	return (Datum) 0;
+}
+
+static const char *
+column_name(const EvnAggregateQuery *query, int i)
+{
+	return list_nth_node(TargetEntry, query->query->targetList, i)->resname;
+}
+
+/* A jsonb object of the keys, or of the results as they are compared. */
+static char *
+json_of(const EvnAggregateQuery *query, bool keys)
+{
+	StringInfoData sql;
+	const char	  *comma = "";
+
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "pg_catalog.jsonb_build_object(");
+	for (int i = 0; i < query->ncolumns - 1; i++)
+	{
+		const EvnAggregateColumn *column = &query->columns[i];
+
+		if (column->is_key != keys || i == query->bucket)
+			continue;
+		appendStringInfo(
+			&sql, "%s%s, %s", comma, quote_literal_cstr(column_name(query, i)),
+			keys ? psprintf("q.%s", column->name)
+				 : evn_aggregate_fill(column->compare, "{column}", psprintf("q.%s", column->name)));
+		comma = ", ";
+	}
+	appendStringInfoChar(&sql, ')');
+	return sql.data;
+}
+
+/* The rows of a relation as bucket, keys, results. */
+static char *
+comparable(const EvnAggregateQuery *query, Oid relid)
+{
+	const char *bucket = query->columns[query->bucket].name;
+
+	return psprintf("(SELECT q.%s AS bucket, %s AS keys, %s AS results FROM %s q"
+					" WHERE q.%s >= $1 AND q.%s < $2)",
+					bucket, json_of(query, true), json_of(query, false),
+					evn_spi_qualified_name(relid), bucket, bucket);
+}
+
+static char *
+verify_sql(const EvnAggregate *aggregate)
+{
+	const EvnAggregateQuery *query = aggregate->plan.query;
+
+	return psprintf(
+		"SELECT coalesce(s.bucket, r.bucket), coalesce(s.keys, r.keys), n, s.results ->> n, r.results ->> n"
+		" FROM %s s FULL JOIN %s r ON r.bucket = s.bucket AND r.keys = s.keys"
+		" CROSS JOIN LATERAL pg_catalog.jsonb_object_keys(coalesce(s.results, r.results)) n"
+		" WHERE s.results IS NULL OR r.results IS NULL OR s.results -> n IS DISTINCT FROM r.results -> n"
+		" ORDER BY 1, 2, 3",
+		comparable(query, aggregate->view), comparable(query, aggregate->query_view));
+}
+
+Datum
+evn_aggregate_admin_verify(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	Oid			   types[2] = {TIMESTAMPTZOID, TIMESTAMPTZOID};
+	EvnAggregate  *aggregate;
+	EvnAggregates *aggregates;
+	Datum		   values[2];
+	EvnSpi		   spi;
+
+	InitMaterializedSRF(fcinfo, 0);
+	/* both sides are read by one statement, so ingest may go on */
+	aggregates = open_aggregate(PG_GETARG_OID(0), AccessShareLock, &aggregate);
+	evn_aggregate_ensure(aggregates, aggregate);
+	values[0] = TimestampTzGetDatum(
+		evn_aggregate_whole_since(aggregates, aggregate, PG_GETARG_TIMESTAMPTZ(1)));
+	values[1] = PG_GETARG_DATUM(2);
+	evn_spi_begin(&spi, InvalidOid);
+	evn_spi_exec_args(verify_sql(aggregate), 2, types, values, NULL, SPI_OK_SELECT);
+	for (uint64 i = 0; i < SPI_processed; i++)
+		tuplestore_puttuple(result->setResult, SPI_tuptable->vals[i]);
+	evn_spi_end(&spi);
+	return (Datum) 0;
+}
