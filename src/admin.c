@@ -27,6 +27,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
+#include "utils/float.h"
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
 #include "utils/timestamp.h"
@@ -101,12 +102,78 @@ evn_admin_stream_changed(PG_FUNCTION_ARGS)
 
 /* dedup alone may be null: it follows store then */
 static void
-check_arguments(FunctionCallInfo fcinfo)
+check_nulls(FunctionCallInfo fcinfo)
 {
 	for (int i = 0; i < NARGS; i++)
 		if (PG_ARGISNULL(i) && i != ARG_DEDUP)
 			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 							errmsg("argument \"%s\" must not be null", arg_names[i])));
+}
+
+static void
+check_between(FunctionCallInfo fcinfo, int arg, int32 min, int32 max)
+{
+	int32 value = PG_GETARG_INT32(arg);
+
+	if (value < min || value > max)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("argument \"%s\" must be between %d and %d, not %d", arg_names[arg],
+							   min, max, value)));
+}
+
+static void
+check_on_error(const char *on_error)
+{
+	if (strcmp(on_error, "dead_letter") != 0 && strcmp(on_error, "stop") != 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("argument \"%s\" must be \"dead_letter\" or \"stop\", not \"%s\"",
+							   arg_names[ARG_ON_ERROR], on_error)));
+}
+
+static void
+check_error_budget(float8 budget)
+{
+	/* in words that NaN fails as well */
+	if (!(budget >= 0 && budget <= 1))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("argument \"%s\" must be between 0 and 1, not %s", arg_names[ARG_ERROR_BUDGET],
+					float8out_internal(budget)),
+			 errhint(
+				 "It is a share: 0.5 for half of the messages, 1 for never stopping the stream.")));
+}
+
+static void
+check_batch_interval(Interval *interval)
+{
+	int64 us = evn_stream_interval_us(interval);
+
+	if (interval->month != 0 || us < USECS_PER_SEC / 1000 || us > USECS_PER_HOUR)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("argument \"%s\" must be between 1 ms and 1 hour, not \"%s\"",
+							   arg_names[ARG_BATCH_INTERVAL], evn_stream_interval_text(interval))));
+}
+
+/* What the constraints of evilnet.stream say too, in words for whoever calls. */
+static void
+check_ranges(FunctionCallInfo fcinfo)
+{
+	evn_stream_check_topic(text_to_cstring(PG_GETARG_TEXT_PP(ARG_TOPIC)));
+	check_between(fcinfo, ARG_WORKERS, 1, EVN_MAX_WORKERS);
+	check_on_error(text_to_cstring(PG_GETARG_TEXT_PP(ARG_ON_ERROR)));
+	check_error_budget(PG_GETARG_FLOAT8(ARG_ERROR_BUDGET));
+	(void) evn_stream_partition_us(PG_GETARG_INTERVAL_P(ARG_PARTITION_INTERVAL));
+	check_between(fcinfo, ARG_BATCH_MESSAGES, 1, 1000000);
+	check_between(fcinfo, ARG_BATCH_BYTES, 1024, 1073741823);
+	check_batch_interval(PG_GETARG_INTERVAL_P(ARG_BATCH_INTERVAL));
+}
+
+static void
+check_arguments(FunctionCallInfo fcinfo)
+{
+	check_nulls(fcinfo);
+	check_ranges(fcinfo);
 	if (!PG_GETARG_BOOL(ARG_STORE) &&
 		(PG_GETARG_BOOL(ARG_KEEP_RAW) || (!PG_ARGISNULL(ARG_DEDUP) && PG_GETARG_BOOL(ARG_DEDUP))))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -117,6 +184,30 @@ check_arguments(FunctionCallInfo fcinfo)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("streams need a database with encoding UTF8"),
 				 errhint("Create one: CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0.")));
+}
+
+/* Infinite when the text is no timestamp. */
+static TimestampTz
+parse_start(const char *start_at)
+{
+	MemoryContext		 context = CurrentMemoryContext;
+	volatile TimestampTz ts = DT_NOEND;
+
+	PG_TRY();
+	{
+		ts = DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in, CStringGetDatum(start_at),
+													 ObjectIdGetDatum(InvalidOid),
+													 Int32GetDatum(-1)));
+	}
+	PG_CATCH();
+	{
+		if (ERRCODE_TO_CATEGORY(geterrcode()) != ERRCODE_DATA_EXCEPTION)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	return ts;
 }
 
 /* earliest, latest, or a timestamp, whose text is made independent of the session's settings */
@@ -130,23 +221,46 @@ canonical_start(const char *start_at)
 
 	if (strcmp(start_at, "earliest") == 0 || strcmp(start_at, "latest") == 0)
 		return pstrdup(start_at);
-	ts = DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in, CStringGetDatum(start_at),
-												 ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+	ts = parse_start(start_at);
 	if (TIMESTAMP_NOT_FINITE(ts) || timestamp2tm(ts, NULL, &tm, &fsec, NULL, NULL) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid start \"%s\"", start_at),
-				 errhint("Use earliest, latest, or a timestamp.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("argument \"%s\" must be \"earliest\", \"latest\" or a timestamp, not \"%s\"",
+					arg_names[ARG_START_AT], start_at),
+			 errhint("Write a timestamp like \"2026-01-31 12:00:00+00\".")));
 	EncodeDateTime(&tm, fsec, false, 0, NULL, USE_ISO_DATES, utc);
 	return psprintf("%s UTC", utc);
+}
+
+/* Raises unless the name can be read as SQL reads names. */
+static void
+check_name(const char *name)
+{
+	List *parts;
+
+	if (!SplitIdentifierString(pstrdup(name), '.', &parts) || parts == NIL)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_NAME), errmsg("invalid stream name \"%s\"", name),
+			 errhint(
+				 "Write the name of a table as in SQL, with double quotes where it has spaces or other special characters.")));
 }
 
 /* The table's name and the schema it goes to. */
 static RangeVar *
 table_name(const char *name, Oid *schema)
 {
-	RangeVar *range = makeRangeVarFromNameList(textToQualifiedNameList(cstring_to_text(name)));
+	RangeVar *range;
 
+	check_name(name);
+	range = makeRangeVarFromNameList(textToQualifiedNameList(cstring_to_text(name)));
 	*schema = RangeVarGetCreationNamespace(range);
+	if (isAnyTempNamespace(*schema))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("a stream cannot be a temporary table"),
+						errdetail("Its workers run in sessions of their own."),
+						errhint("Choose another schema.")));
 	if (strlen(range->relname) + strlen("_by_city_slots") >= NAMEDATALEN)
 		ereport(ERROR, (errcode(ERRCODE_NAME_TOO_LONG),
 						errmsg("stream name \"%s\" is too long", range->relname),
@@ -216,7 +330,7 @@ by_city_query(const char *name)
 }
 
 static void
-write_stream(FunctionCallInfo fcinfo, Oid relid, Oid deletes, bool dedup)
+write_stream(FunctionCallInfo fcinfo, Oid relid, Oid deletes, const char *start_at, bool dedup)
 {
 	Oid	   types[15] = {REGCLASSOID, NAMEOID, TEXTOID, TEXTOID,		INT4OID,
 						BOOLOID,	 BOOLOID, BOOLOID, TEXTOID,		FLOAT8OID,
@@ -229,8 +343,7 @@ write_stream(FunctionCallInfo fcinfo, Oid relid, Oid deletes, bool dedup)
 	values[0] = ObjectIdGetDatum(relid);
 	for (int i = ARG_SERVER; i <= ARG_BATCH_INTERVAL; i++)
 		values[i] = PG_GETARG_DATUM(i);
-	values[ARG_START_AT] =
-		CStringGetTextDatum(canonical_start(text_to_cstring(PG_GETARG_TEXT_PP(ARG_START_AT))));
+	values[ARG_START_AT] = CStringGetTextDatum(start_at);
 	values[ARG_DEDUP] = BoolGetDatum(dedup);
 	values[14] = ObjectIdGetDatum(deletes);
 	nulls[14] = OidIsValid(deletes) ? ' ' : 'n';
@@ -252,6 +365,22 @@ check_options(ForeignServer *server)
 	(void) evn_fdw_servers_options(server, GetUserId(), &noptions);
 }
 
+static void
+report_existing(Oid relid, const char *relname, bool if_not_exists)
+{
+	if (if_not_exists)
+		ereport(NOTICE, (errcode(ERRCODE_DUPLICATE_TABLE),
+						 errmsg("relation \"%s\" already exists, skipping", relname)));
+	else if (evn_stream_load(relid) != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_TABLE), errmsg("stream \"%s\" already exists", relname),
+				 errhint("Use if_not_exists => true to leave it as it is.")));
+	else
+		ereport(ERROR, (errcode(ERRCODE_DUPLICATE_TABLE),
+						errmsg("relation \"%s\" already exists", relname),
+						errdetail("It is not a stream."), errhint("Choose another name.")));
+}
+
 Datum
 evn_admin_create_stream(PG_FUNCTION_ARGS)
 {
@@ -260,27 +389,25 @@ evn_admin_create_stream(PG_FUNCTION_ARGS)
 	Oid				 relid;
 	Oid				 deletes = InvalidOid;
 	ForeignServer	*server;
+	char			*start_at;
 	char			*name;
 	char			*deletes_name;
 	bool			 dedup;
-	Interval		*partition_interval;
 	EvnAggregateSpec by_city = {0};
 	EvnSpi			 spi;
 
 	evn_shmem_require();
 	check_arguments(fcinfo);
+	start_at = canonical_start(text_to_cstring(PG_GETARG_TEXT_PP(ARG_START_AT)));
 	range = table_name(text_to_cstring(PG_GETARG_TEXT_PP(ARG_NAME)), &schema);
 	relid = get_relname_relid(range->relname, schema);
-	if (OidIsValid(relid) && PG_GETARG_BOOL(ARG_IF_NOT_EXISTS))
+	if (OidIsValid(relid))
 	{
-		ereport(NOTICE, (errcode(ERRCODE_DUPLICATE_TABLE),
-						 errmsg("relation \"%s\" already exists, skipping", range->relname)));
+		report_existing(relid, range->relname, PG_GETARG_BOOL(ARG_IF_NOT_EXISTS));
 		PG_RETURN_OID(relid);
 	}
 	server = evn_fdw_servers_get(NameStr(*PG_GETARG_NAME(ARG_SERVER)), GetUserId());
 	check_options(server);
-	partition_interval = PG_GETARG_INTERVAL_P(ARG_PARTITION_INTERVAL);
-	(void) evn_stream_partition_us(partition_interval);
 	dedup = PG_ARGISNULL(ARG_DEDUP) ? PG_GETARG_BOOL(ARG_STORE) : PG_GETARG_BOOL(ARG_DEDUP);
 	name = quote_qualified_identifier(get_namespace_name(schema), range->relname);
 	deletes_name = quote_qualified_identifier(get_namespace_name(schema),
@@ -297,7 +424,7 @@ evn_admin_create_stream(PG_FUNCTION_ARGS)
 	evn_stream_depend(relid, ForeignServerRelationId, server->serverid, DEPENDENCY_NORMAL);
 	if (OidIsValid(deletes))
 		evn_stream_depend(deletes, RelationRelationId, relid, DEPENDENCY_INTERNAL);
-	write_stream(fcinfo, relid, deletes, dedup);
+	write_stream(fcinfo, relid, deletes, start_at, dedup);
 	by_city.schema = schema;
 	by_city.name = psprintf("%s_by_city", range->relname);
 	by_city.sql = by_city_query(name);

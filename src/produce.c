@@ -19,6 +19,7 @@
 #include "fdw_servers.h"
 #include "kafka_producer.h"
 #include "shmem.h"
+#include "stream.h"
 
 #define SERVE_MS 100 /* how soon an interrupt is noticed */
 
@@ -145,6 +146,7 @@ evn_produce(PG_FUNCTION_ARGS)
 	ForeignServer	 *server;
 	EvnKafkaProducer *producer;
 	EvnKafkaError	  error = {0};
+	char			 *topic;
 	int64			  delivered;
 	int64			  failed;
 
@@ -152,13 +154,15 @@ evn_produce(PG_FUNCTION_ARGS)
 		if (PG_ARGISNULL(i))
 			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 							errmsg("server, topic and messages must not be null")));
+	topic = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	evn_stream_check_topic(topic);
 	server = evn_fdw_servers_get(NameStr(*PG_GETARG_NAME(0)), GetUserId());
 	producer = get_producer(server, GetUserId());
 	delivered = evn_kafka_producer_delivered(producer);
 	failed = evn_kafka_producer_failed(producer, &error);
 	PG_TRY();
 	{
-		send_all(producer, text_to_cstring(PG_GETARG_TEXT_PP(1)), PG_GETARG_ARRAYTYPE_P(2),
+		send_all(producer, topic, PG_GETARG_ARRAYTYPE_P(2),
 				 PG_ARGISNULL(3) ? NULL : PG_GETARG_ARRAYTYPE_P(3));
 	}
 	PG_CATCH();

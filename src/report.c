@@ -24,23 +24,6 @@
 PG_FUNCTION_INFO_V1(evn_report_city_counts);
 PG_FUNCTION_INFO_V1(evn_report_top_cities);
 
-/* Width of a bucket in microseconds; raises when it is not a fixed time above zero. */
-static int64
-width_us(const Interval *width)
-{
-	int64 us;
-
-	if (width->month != 0)
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("time buckets of months are not supported"),
-						errhint("Use days, hours, minutes or seconds.")));
-	us = evn_stream_interval_us(width);
-	if (us <= 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("width of a time bucket must be greater than zero")));
-	return us;
-}
-
 static void
 require_arguments(FunctionCallInfo fcinfo, int n, const char *const *names)
 {
@@ -48,6 +31,30 @@ require_arguments(FunctionCallInfo fcinfo, int n, const char *const *names)
 		if (PG_ARGISNULL(i))
 			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 							errmsg("argument \"%s\" must not be null", names[i])));
+}
+
+static void
+check_width(Interval *width)
+{
+	int64 us = evn_stream_interval_us(width);
+
+	if (width->month != 0 || us <= 0 || us % USECS_PER_MINUTE != 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("argument \"width\" must be one or more whole minutes, not \"%s\"",
+							   evn_stream_interval_text(width)),
+						errhint("Counts are kept by the minute; a month has no fixed length.")));
+}
+
+static void
+check_span(TimestampTz since, TimestampTz until)
+{
+	if (since > until)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"since\" must not be later than \"until\""),
+				 errdetail("\"since\" is %s, \"until\" is %s.", pstrdup(timestamptz_to_str(since)),
+						   pstrdup(timestamptz_to_str(until))),
+				 errhint("By default \"since\" is an hour ago and \"until\" is now.")));
 }
 
 /* The stream's <stream>_by_city, quoted and qualified. */
@@ -152,10 +159,8 @@ evn_report_city_counts(PG_FUNCTION_ARGS)
 	EvnSpi		   spi;
 
 	require_arguments(fcinfo, 4, names);
-	if (width_us(PG_GETARG_INTERVAL_P(1)) % USECS_PER_MINUTE != 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("width of a report must be whole minutes"),
-						errhint("Counts are kept by the minute.")));
+	check_width(PG_GETARG_INTERVAL_P(1));
+	check_span(PG_GETARG_TIMESTAMPTZ(2), PG_GETARG_TIMESTAMPTZ(3));
 	by_city = by_city_name(PG_GETARG_OID(0));
 	for (int i = 0; i < 5; i++)
 	{
@@ -200,9 +205,19 @@ metric_column(const char *metric)
 	if (strcmp(metric, "tweets") == 0 || strcmp(metric, "retweets") == 0 ||
 		strcmp(metric, "authors") == 0)
 		return metric;
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown metric \"%s\"", metric),
-			 errhint("Use tweets, retweets or authors.")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+		 errmsg("argument \"metric\" must be \"tweets\", \"retweets\" or \"authors\", not \"%s\"",
+				metric)));
+}
+
+static void
+check_n(int32 n)
+{
+	if (n < 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("argument \"n\" must be at least 0, not %d", n)));
 }
 
 Datum
@@ -219,9 +234,11 @@ evn_report_top_cities(PG_FUNCTION_ARGS)
 	EvnSpi					 spi;
 
 	require_arguments(fcinfo, 6, names);
+	check_span(PG_GETARG_TIMESTAMPTZ(1), PG_GETARG_TIMESTAMPTZ(2));
+	metric = metric_column(text_to_cstring(PG_GETARG_TEXT_PP(3)));
+	check_n(PG_GETARG_INT32(4));
 	by_city = by_city_name(PG_GETARG_OID(0));
 	authors = authors_expression(PG_GETARG_OID(0));
-	metric = metric_column(text_to_cstring(PG_GETARG_TEXT_PP(3)));
 	if (strcmp(metric, "authors") == 0 && strncmp(authors, "NULL", 4) == 0)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("distinct authors are not counted for this stream"),

@@ -27,6 +27,10 @@
 #include "spi.h"
 #include "stream.h"
 
+/* what Kafka's brokers take as the name of a topic */
+#define TOPIC_MAX		 249
+#define TOPIC_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
+
 static const struct
 {
 	const char *name;
@@ -46,6 +50,21 @@ static const struct
 	[EVN_COLUMN_RAW] = {"raw", TEXTOID},
 };
 
+void
+evn_stream_check_topic(const char *topic)
+{
+	size_t length = strlen(topic);
+
+	if (length == 0 || length > TOPIC_MAX || topic[strspn(topic, TOPIC_CHARACTERS)] != '\0' ||
+		strcmp(topic, ".") == 0 || strcmp(topic, "..") == 0)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid topic name \"%s\"", topic),
+			 errdetail(
+				 "Names of Kafka topics have 1 to %d characters of A-Z, a-z, 0-9, \".\", \"_\" and \"-\", and are neither \".\" nor \"..\".",
+				 TOPIC_MAX)));
+}
+
 int64
 evn_stream_interval_us(const Interval *interval)
 {
@@ -53,8 +72,14 @@ evn_stream_interval_us(const Interval *interval)
 
 	if (pg_mul_s64_overflow(interval->day, USECS_PER_DAY, &us) ||
 		pg_add_s64_overflow(us, interval->time, &us))
-		ereport(ERROR, (errcode(ERRCODE_INTERVAL_FIELD_OVERFLOW), errmsg("interval out of range")));
+		return interval->day < 0 ? PG_INT64_MIN : PG_INT64_MAX;
 	return us;
+}
+
+char *
+evn_stream_interval_text(Interval *interval)
+{
+	return DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(interval)));
 }
 
 int64
@@ -66,7 +91,8 @@ evn_stream_partition_us(Interval *interval)
 		(USECS_PER_DAY % us != 0 && us % USECS_PER_DAY != 0))
 		ereport(
 			ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid partition interval"),
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid partition_interval \"%s\"", evn_stream_interval_text(interval)),
 			 errhint(
 				 "Use a whole number of days, or a part of a day such as '1 hour', of at least a minute.")));
 	return us;
@@ -113,7 +139,7 @@ fill_stream(EvnStream *stream)
 	stream->batch_messages = DatumGetInt32(evn_spi_value(0, 12));
 	stream->batch_bytes = DatumGetInt32(evn_spi_value(0, 13));
 	interval = DatumGetIntervalP(evn_spi_value(0, 14));
-	stream->batch_interval_ms = Max(interval->time / 1000, 1);
+	stream->batch_interval_ms = Max(evn_stream_interval_us(interval) / 1000, 1);
 	stream->deletes = DatumGetObjectId(evn_spi_value_or_null(0, 15, &isnull));
 }
 

@@ -64,8 +64,14 @@ extern void evn_stream_require_owned(Oid relid);
 /* attribute numbers by column; raises when a column is missing, 0 for an absent raw */
 extern void evn_stream_columns(Relation rel, AttrNumber attnums[EVN_NCOLUMNS]);
 
-/* days and time of an interval in microseconds; raises when that is out of range */
+/* Raise unless Kafka can have a topic of that name. */
+extern void evn_stream_check_topic(const char *topic);
+
+/* days and time of an interval in microseconds; the end of int64 when that is out of range */
 extern int64 evn_stream_interval_us(const Interval *interval);
+
+/* an interval as the session writes it, palloc'd */
+extern char *evn_stream_interval_text(Interval *interval);
 
 /* length of a partition interval in microseconds; raises unless it is a whole part or multiple of a day */
 extern int64 evn_stream_partition_us(Interval *interval);

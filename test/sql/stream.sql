@@ -12,13 +12,14 @@ SET client_min_messages = notice;
 CREATE FUNCTION attempt(arguments text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	message text;
+	detail text;
 	hint text;
 BEGIN
 	EXECUTE format('SELECT evilnet.create_stream(%s)', arguments);
 	RAISE EXCEPTION USING ERRCODE = 'ZZZZZ';
 EXCEPTION WHEN OTHERS THEN
-	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, hint = PG_EXCEPTION_HINT;
-	RETURN CASE sqlstate WHEN 'ZZZZZ' THEN 'ok' ELSE concat_ws(' ', sqlstate, message, '/ ' || nullif(hint, '')) END;
+	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
+	RETURN CASE sqlstate WHEN 'ZZZZZ' THEN 'ok' ELSE concat_ws(' ', sqlstate, message, '| ' || nullif(detail, ''), '/ ' || nullif(hint, '')) END;
 END $$;
 
 -- arguments
@@ -29,7 +30,16 @@ SELECT arguments, attempt(arguments) FROM (VALUES
 	($$'t', NULL, 'tweets'$$),
 	($$'t', 'stream_bus', NULL$$),
 	($$'t', 'stream_bus', 'tweets', start_at => NULL$$),
+	($$'t', 'stream_bus', 'tweets', workers => NULL$$),
 	($$'t', 'stream_bus', 'tweets', dedup => NULL$$),
+	($$'t', 'stream_bus', 'tweets', store => NULL$$),
+	($$'t', 'stream_bus', 'tweets', keep_raw => NULL$$),
+	($$'t', 'stream_bus', 'tweets', on_error => NULL$$),
+	($$'t', 'stream_bus', 'tweets', error_budget => NULL$$),
+	($$'t', 'stream_bus', 'tweets', partition_interval => NULL$$),
+	($$'t', 'stream_bus', 'tweets', batch_messages => NULL$$),
+	($$'t', 'stream_bus', 'tweets', batch_bytes => NULL$$),
+	($$'t', 'stream_bus', 'tweets', batch_interval => NULL$$),
 	($$'t', 'stream_bus', 'tweets', if_not_exists => NULL$$),
 	-- the server
 	($$'t', 'nowhere', 'tweets'$$),
@@ -39,12 +49,22 @@ SELECT arguments, attempt(arguments) FROM (VALUES
 	($$'a.b.c.d', 'stream_bus', 'tweets'$$),
 	($$'nowhere.t', 'stream_bus', 'tweets'$$),
 	($$'"t', 'stream_bus', 'tweets'$$),
+	($$'my tweets', 'stream_bus', 'tweets'$$),
+	($$'pg_temp.t', 'stream_bus', 'tweets'$$),
 	($$repeat('t', 63 - length('_by_city_slots')), 'stream_bus', 'tweets'$$),
 	($$repeat('t', 64 - length('_by_city_slots')), 'stream_bus', 'tweets'$$),
 	($$'evilnet.t', 'stream_bus', 'tweets'$$),
 	-- the topic
 	($$'t', 'stream_bus', ''$$),
+	($$'t', 'stream_bus', '.'$$),
+	($$'t', 'stream_bus', '..'$$),
+	($$'t', 'stream_bus', '...'$$),
 	($$'t', 'stream_bus', 'two words'$$),
+	($$'t', 'stream_bus', 'tweets/toronto'$$),
+	($$'t', 'stream_bus', 'montréal'$$),
+	($$'t', 'stream_bus', E'tweets\n'$$),
+	($$'t', 'stream_bus', 'Tweets_of.Toronto-09'$$),
+	($$'t', 'stream_bus', repeat('t', 249)$$),
 	($$'t', 'stream_bus', repeat('t', 250)$$),
 	-- where to start
 	($$'t', 'stream_bus', 'tweets', 'latest'$$),
@@ -53,19 +73,36 @@ SELECT arguments, attempt(arguments) FROM (VALUES
 	($$'t', 'stream_bus', 'tweets', ''$$),
 	($$'t', 'stream_bus', 'tweets', 'infinity'$$),
 	($$'t', 'stream_bus', 'tweets', '-infinity'$$),
+	($$'t', 'stream_bus', 'tweets', '2026-02-30'$$),
+	($$'t', 'stream_bus', 'tweets', '2026-01-31 12:00 Mars/Olympus'$$),
 	-- workers and batches
 	($$'t', 'stream_bus', 'tweets', workers => 64$$),
 	($$'t', 'stream_bus', 'tweets', workers => 0$$),
 	($$'t', 'stream_bus', 'tweets', workers => 65$$),
+	($$'t', 'stream_bus', 'tweets', workers => -1$$),
 	($$'t', 'stream_bus', 'tweets', batch_messages => 0$$),
+	($$'t', 'stream_bus', 'tweets', batch_messages => 1$$),
+	($$'t', 'stream_bus', 'tweets', batch_messages => 1000000$$),
+	($$'t', 'stream_bus', 'tweets', batch_messages => 1000001$$),
 	($$'t', 'stream_bus', 'tweets', batch_bytes => 1023$$),
+	($$'t', 'stream_bus', 'tweets', batch_bytes => 1024$$),
+	($$'t', 'stream_bus', 'tweets', batch_bytes => 1073741823$$),
+	($$'t', 'stream_bus', 'tweets', batch_bytes => 1073741824$$),
 	($$'t', 'stream_bus', 'tweets', batch_interval => '0'$$),
+	($$'t', 'stream_bus', 'tweets', batch_interval => '1 ms'$$),
+	($$'t', 'stream_bus', 'tweets', batch_interval => '999 microseconds'$$),
+	($$'t', 'stream_bus', 'tweets', batch_interval => '-1 s'$$),
+	($$'t', 'stream_bus', 'tweets', batch_interval => '1 hour'$$),
 	($$'t', 'stream_bus', 'tweets', batch_interval => '1 hour 1 ms'$$),
+	($$'t', 'stream_bus', 'tweets', batch_interval => '1 month -30 days +1 s'$$),
+	($$'t', 'stream_bus', 'tweets', batch_interval => '200000000 days'$$),
 	-- errors
 	($$'t', 'stream_bus', 'tweets', on_error => 'stop'$$),
 	($$'t', 'stream_bus', 'tweets', on_error => 'ignore'$$),
 	($$'t', 'stream_bus', 'tweets', error_budget => 1$$),
+	($$'t', 'stream_bus', 'tweets', error_budget => 0$$),
 	($$'t', 'stream_bus', 'tweets', error_budget => 1.1$$),
+	($$'t', 'stream_bus', 'tweets', error_budget => -0.0001$$),
 	($$'t', 'stream_bus', 'tweets', error_budget => 'NaN'$$),
 	-- what is stored
 	($$'t', 'stream_bus', 'tweets', store => false$$),
@@ -103,6 +140,7 @@ SELECT relname, obj_description(oid, 'pg_class') FROM pg_class WHERE relname LIK
 -- once more
 SELECT evilnet.create_stream('posts', server => 'stream_bus', topic => 'tweets');
 SELECT evilnet.create_stream('posts', server => 'stream_bus', topic => 'tweets', if_not_exists => true);
+SELECT evilnet.create_stream('posts', server => 'stream_bus', topic => 'tweets', workers => 0, if_not_exists => true);
 SELECT evilnet.create_stream('posts_by_city', server => 'stream_bus', topic => 'tweets');
 CREATE VIEW taken_by_city AS SELECT 1;
 SELECT evilnet.create_stream('taken', server => 'stream_bus', topic => 'tweets');
@@ -181,6 +219,8 @@ SELECT count(*) FROM evilnet.stream_offset WHERE stream = 'since'::regclass;
 SELECT count(*) FROM evilnet.batch WHERE stream = 'since'::regclass;
 ROLLBACK;
 SELECT evilnet.seek('since', 'soon');
+SELECT evilnet.seek('since', 'infinity');
+SELECT evilnet.seek('since', '31/31/2026');
 SELECT evilnet.seek('since', NULL);
 
 -- what is no stream
@@ -202,6 +242,12 @@ ROLLBACK;
 BEGIN READ ONLY;
 SELECT evilnet.create_stream('t', server => 'stream_bus', topic => 'tweets');
 ROLLBACK;
+
+-- topics that Kafka cannot have
+SELECT evilnet.produce('stream_bus', '', ARRAY['one']);
+SELECT evilnet.produce('stream_bus', '..', ARRAY['one']);
+SELECT evilnet.produce('stream_bus', 'two words', ARRAY['one']);
+SELECT evilnet.produce('stream_bus', repeat('t', 250), ARRAY['one']);
 
 -- trigger functions are for the extension's own triggers
 SELECT evilnet.stream_changed();
