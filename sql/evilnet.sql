@@ -537,6 +537,7 @@ CREATE TABLE evilnet.continuous_aggregate (
 	enabled boolean NOT NULL DEFAULT true,
 	built_from timestamptz,
 	results_since timestamptz,
+	folded_until timestamptz,
 	retention interval NOT NULL DEFAULT '0',
 	notify boolean NOT NULL DEFAULT false,
 	replaces regclass,
@@ -553,6 +554,7 @@ COMMENT ON COLUMN evilnet.continuous_aggregate.storage IS 'partial results, one 
 COMMENT ON COLUMN evilnet.continuous_aggregate.enabled IS 'false after pause()';
 COMMENT ON COLUMN evilnet.continuous_aggregate.built_from IS 'buckets before this time are still to be built; null when it is complete';
 COMMENT ON COLUMN evilnet.continuous_aggregate.results_since IS 'buckets before this time were dropped by its retention; null for none';
+COMMENT ON COLUMN evilnet.continuous_aggregate.folded_until IS 'rows of several workers were merged into one per group for buckets before this time';
 COMMENT ON COLUMN evilnet.continuous_aggregate.retention IS 'how long buckets are kept; 0 for ever';
 COMMENT ON COLUMN evilnet.continuous_aggregate.notify IS 'each batch that changes it notifies channel evilnet_<aggregate>';
 COMMENT ON COLUMN evilnet.continuous_aggregate.replaces IS 'the aggregate whose name it takes as soon as it is built';
@@ -568,6 +570,25 @@ COMMENT ON FUNCTION evilnet.continuous_aggregate_changed() IS 'trigger: workers 
 CREATE TRIGGER continuous_aggregate_changed AFTER INSERT OR UPDATE OR DELETE ON evilnet.continuous_aggregate
 	FOR EACH ROW EXECUTE FUNCTION evilnet.continuous_aggregate_changed();
 
+CREATE TABLE evilnet.late_row (
+	aggregate regclass NOT NULL,
+	slot int NOT NULL,
+	rows bigint NOT NULL,
+	counted_at timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (aggregate, slot),
+	FOREIGN KEY (aggregate) REFERENCES evilnet.continuous_aggregate ON DELETE CASCADE
+) WITH (fillfactor = 50);	-- updated at many batches: leave room for HOT
+COMMENT ON TABLE evilnet.late_row IS 'posts that were counted late: into a bucket that was over by the time of posts stored before; evilnet.stat_continuous_aggregate has the sums';
+COMMENT ON COLUMN evilnet.late_row.aggregate IS 'the continuous aggregate';
+COMMENT ON COLUMN evilnet.late_row.slot IS 'number of the worker that counted them';
+COMMENT ON COLUMN evilnet.late_row.rows IS 'how many, since the aggregate was created';
+COMMENT ON COLUMN evilnet.late_row.counted_at IS 'when the last one was counted';
+ALTER TABLE evilnet.late_row ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON evilnet.late_row
+	USING (EXISTS (SELECT FROM evilnet.continuous_aggregate a WHERE a.aggregate = late_row.aggregate));
+GRANT SELECT ON evilnet.late_row TO PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('evilnet.late_row', '');
+
 -- A table dropped by hand takes its catalog rows along.
 CREATE FUNCTION evilnet.forget_dropped() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -580,6 +601,16 @@ BEGIN
 	DELETE FROM evilnet.continuous_aggregate a USING pg_event_trigger_dropped_objects() d
 		WHERE d.classid = 'pg_class'::regclass AND d.objsubid = 0
 			AND d.objid IN (a.aggregate, a.query, a.storage);
+	-- a partition of a stream's table, which was named after its first day and time
+	UPDATE evilnet.stream s SET rows_since = greatest(s.rows_since, p.since + s.partition_interval)
+		FROM (SELECT d.schema_name, d.object_name, m.m[1] AS stream,
+				to_timestamp(m.m[2] || coalesce(m.m[3], '_0000') || ' +00', 'YYYYMMDD_HH24MI TZH') AS since
+			FROM pg_event_trigger_dropped_objects() d
+				CROSS JOIN LATERAL regexp_match(d.object_name, '^(.*)_p(\d{8})(_\d{4})?$') m(m)
+			WHERE d.object_type = 'table') p,
+			pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+		WHERE c.oid = s.stream AND n.nspname = p.schema_name AND left(c.relname, length(p.stream)) = p.stream
+			AND (c.relname = p.stream OR octet_length(p.object_name) = 63);
 	DELETE FROM evilnet.stream s USING pg_event_trigger_dropped_objects() d
 		WHERE d.classid = 'pg_class'::regclass AND d.objsubid = 0 AND d.objid = s.stream;
 	DELETE FROM evilnet.batch b USING pg_event_trigger_dropped_objects() d
@@ -692,6 +723,11 @@ RETURNS void
 LANGUAGE C AS 'MODULE_PATHNAME', 'evn_aggregate_admin_alter';
 COMMENT ON FUNCTION evilnet.alter_continuous_aggregate(regclass, name, text, interval, boolean) IS
 'change what is not null: its name; its query, which is built as <name>_next and then takes its place; how long buckets are kept (0 for ever), whatever becomes of the posts; whether batches notify; needs ownership of the stream';
+
+CREATE FUNCTION evilnet.maintain(stream regclass) RETURNS void
+LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'evn_aggregate_admin_maintain';
+COMMENT ON FUNCTION evilnet.maintain(regclass) IS
+'do now what the stream''s first worker does every minute: drop buckets past their retention, and merge the rows that several workers wrote for one group of a bucket that is over; needs ownership';
 
 CREATE FUNCTION evilnet.verify_continuous_aggregate(
 	aggregate regclass,
@@ -817,6 +853,7 @@ CREATE VIEW evilnet.stat_continuous_aggregate AS
 		a.replaces,
 		z.rows,
 		z.bytes,
+		(SELECT coalesce(sum(l.rows), 0)::bigint FROM evilnet.late_row l WHERE l.aggregate = a.aggregate) AS late_rows,
 		CASE WHEN a.built_from IS NOT NULL THEN k.pid END AS builder_pid,
 		CASE WHEN a.built_from IS NOT NULL THEN k.last_error END AS last_error
 	FROM evilnet.continuous_aggregate a
@@ -844,6 +881,7 @@ COMMENT ON COLUMN evilnet.stat_continuous_aggregate.notify IS 'whether batches n
 COMMENT ON COLUMN evilnet.stat_continuous_aggregate.replaces IS 'the aggregate whose name it takes as soon as it is built';
 COMMENT ON COLUMN evilnet.stat_continuous_aggregate.rows IS 'rows of its storage, as last analyzed';
 COMMENT ON COLUMN evilnet.stat_continuous_aggregate.bytes IS 'size of its storage with indexes, bytes';
+COMMENT ON COLUMN evilnet.stat_continuous_aggregate.late_rows IS 'posts counted into a bucket that was over by the time of posts stored before';
 COMMENT ON COLUMN evilnet.stat_continuous_aggregate.builder_pid IS 'process id of the builder';
 COMMENT ON COLUMN evilnet.stat_continuous_aggregate.last_error IS 'last error of the builder';
 GRANT SELECT ON evilnet.stat_continuous_aggregate TO PUBLIC;

@@ -28,6 +28,7 @@
 #include "aggregate_admin.h"
 #include "aggregate_build.h"
 #include "aggregate_create.h"
+#include "aggregate_maintain.h"
 #include "compat.h"
 #include "shmem.h"
 #include "spi.h"
@@ -41,6 +42,7 @@ PG_FUNCTION_INFO_V1(evn_aggregate_admin_alter);
 PG_FUNCTION_INFO_V1(evn_aggregate_admin_check);
 PG_FUNCTION_INFO_V1(evn_aggregate_admin_verify);
 PG_FUNCTION_INFO_V1(evn_aggregate_admin_changed);
+PG_FUNCTION_INFO_V1(evn_aggregate_admin_maintain);
 
 /* The state of evn_spi_begin's caller while the stream's owner acts. */
 typedef struct ActingAs
@@ -504,4 +506,12 @@ evn_aggregate_admin_verify(PG_FUNCTION_ARGS)
 		tuplestore_puttuple(result->setResult, SPI_tuptable->vals[i]);
 	evn_spi_end(&spi);
 	return (Datum) 0;
+}
+
+Datum
+evn_aggregate_admin_maintain(PG_FUNCTION_ARGS)
+{
+	evn_stream_require_owned(PG_GETARG_OID(0));
+	evn_aggregate_maintain(evn_stream_load(PG_GETARG_OID(0)));
+	PG_RETURN_VOID();
 }

@@ -92,6 +92,7 @@ recompute_as_owner(EvnAggregates *aggregates, EvnAggregate *aggregate, int64 sin
 	SetUserIdAndSecContext(aggregates->stream->owner, sec_context | SECURITY_LOCAL_USERID_CHANGE |
 														  SECURITY_RESTRICTED_OPERATION);
 	evn_aggregate_recompute(aggregates, aggregate, since, until, BUILDER_SLOT);
+	evn_aggregates_notify(aggregates);
 	SetUserIdAndSecContext(userid, sec_context);
 }
 

@@ -28,6 +28,7 @@
 #include "nodes/nodeFuncs.h"
 #include "optimizer/clauses.h"
 #include "optimizer/optimizer.h"
+#include "optimizer/tlist.h"
 #include "parser/analyze.h"
 #include "parser/parser.h"
 #include "parser/parsetree.h"
@@ -516,7 +517,9 @@ read_column(EvnAggregateQuery *result, const EvnAggregateQuery *parent, int i, T
 	column->type_id = exprType(expr);
 	column->type = format_type_extended(column->type_id, exprTypmod(expr),
 										FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY);
-	column->is_key = entry->ressortgroupref != 0;
+	column->is_key =
+		entry->ressortgroupref != 0 &&
+		get_sortgroupref_clause_noerr(entry->ressortgroupref, result->query->groupClause) != NULL;
 	if (i < result->ncolumns - 1 && (strcmp(entry->resname, EVN_ROWS_COLUMN) == 0 ||
 									 strcmp(entry->resname, EVN_SLOT_COLUMN) == 0))
 		object(result, psprintf("column name %s is taken", column->name),
@@ -566,9 +569,13 @@ read_columns(EvnAggregateQuery *result, const EvnAggregateQuery *parent)
 		TargetEntry *entry = lfirst_node(TargetEntry, cell);
 
 		if (entry->resjunk)
-			object(result, "a GROUP BY expression is not selected",
+		{
+			object(result, "a GROUP BY or ORDER BY expression is not selected",
 				   "Select every expression you group by.");
-		read_column(result, parent, i++, entry);
+			result->columns[i++].name = "?column?";
+		}
+		else
+			read_column(result, parent, i++, entry);
 	}
 	if (result->bucket < 0)
 		object(result, "it does not group by a time bucket",

@@ -12,11 +12,15 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "commands/async.h"
 #include "executor/executor.h"
+#include "mb/pg_wchar.h"
 #include "nodes/pg_list.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/datetime.h"
 #include "utils/inval.h"
+#include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -103,6 +107,7 @@ evn_aggregates_open(const EvnStream *stream)
 
 	register_invalidation();
 	aggregates->stream = stream;
+	aggregates->seen_until = aggregates->batch_until = DT_NOBEGIN;
 	aggregates->context = CurrentMemoryContext;
 	callback->func = close_aggregates;
 	callback->arg = aggregates;
@@ -166,6 +171,7 @@ read_member(EvnAggregates *aggregates, uint64 row)
 	aggregate->notify = DatumGetBool(evn_spi_value(row, 6));
 	aggregate->built_from = time_or_beginning(row, 7);
 	aggregate->results_since = time_or_beginning(row, 8);
+	aggregate->folded_until = time_or_beginning(row, 9);
 	return aggregate;
 }
 
@@ -195,7 +201,7 @@ read_members(EvnAggregates *aggregates)
 	evn_spi_execf(SPI_OK_SELECT,
 				  "SELECT aggregate::pg_catalog.oid, query::pg_catalog.oid,"
 				  " storage::pg_catalog.oid, source::pg_catalog.oid, enabled, notify,"
-				  " built_from, results_since"
+				  " built_from, results_since, folded_until"
 				  " FROM evilnet.continuous_aggregate WHERE stream = %u ORDER BY level, storage",
 				  aggregates->stream->relid);
 	for (uint64 i = 0; i < SPI_processed; i++)
@@ -256,6 +262,7 @@ evn_aggregates_begin(EvnAggregates *aggregates, TupleDesc row_desc)
 	ListCell *cell;
 
 	aggregates->row_desc = row_desc;
+	aggregates->batch_until = DT_NOBEGIN;
 	while (!aggregates->valid)
 		read_members(aggregates);
 	foreach(cell, aggregates->members)
@@ -264,6 +271,9 @@ evn_aggregates_begin(EvnAggregates *aggregates, TupleDesc row_desc)
 
 		aggregate->delta = NULL;
 		aggregate->spans = NIL;
+		aggregate->late = 0;
+		aggregate->changed_since = DT_NOEND;
+		aggregate->changed_until = DT_NOBEGIN;
 	}
 }
 
@@ -308,11 +318,28 @@ compare_int64(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* The time buckets of a delta in order; some may stand there more than once. */
-static int64 *
-delta_buckets(EvnAggregate *aggregate, int *nbuckets)
+/* How many source rows a row of the delta stands for; a sum of counts is numeric. */
+static int64
+row_count(const EvnAggregate *aggregate, TupleTableSlot *slot)
 {
-	TupleTableSlot *slot =
+	const EvnAggregateQuery *query = aggregate->plan.query;
+	bool					 isnull;
+	Datum					 value = slot_getattr(slot, query->ncolumns, &isnull);
+
+	if (query->columns[query->ncolumns - 1].type_id == NUMERICOID)
+		value = DirectFunctionCall1(numeric_int8, value);
+	return DatumGetInt64(value);
+}
+
+/*
+ * The time buckets of a delta in order; some may stand there more than once.
+ * Counts the rows of buckets that were over at seen_until.
+ */
+static int64 *
+delta_buckets(EvnAggregate *aggregate, int64 seen_until, int *nbuckets)
+{
+	const EvnAggregateQuery *query = aggregate->plan.query;
+	TupleTableSlot			*slot =
 		MakeSingleTupleTableSlot(aggregate->plan.delta_desc, &TTSOpsMinimalTuple);
 	int64 *buckets = palloc(sizeof(int64) * (tuplestore_tuple_count(aggregate->delta) + 1));
 	int	   n = 0;
@@ -321,19 +348,27 @@ delta_buckets(EvnAggregate *aggregate, int *nbuckets)
 	while (tuplestore_gettupleslot(aggregate->delta, true, false, slot))
 	{
 		bool  isnull;
-		int64 bucket =
-			DatumGetTimestampTz(slot_getattr(slot, aggregate->plan.query->bucket + 1, &isnull));
+		int64 bucket = DatumGetTimestampTz(slot_getattr(slot, query->bucket + 1, &isnull));
 
 		if (isnull)
 			elog(ERROR, "time bucket is null");
 		/* groups mostly come sorted, so this leaves few */
 		if (n == 0 || buckets[n - 1] != bucket)
 			buckets[n++] = bucket;
+		if (bucket < seen_until && evn_time_bucket_next(&query->time_bucket, bucket) <= seen_until)
+			aggregate->late += row_count(aggregate, slot);
 	}
 	ExecDropSingleTupleTableSlot(slot);
 	qsort(buckets, n, sizeof(int64), compare_int64);
 	*nbuckets = n;
 	return buckets;
+}
+
+static void
+note_changed(EvnAggregate *aggregate, int64 since, int64 until)
+{
+	aggregate->changed_since = Min(aggregate->changed_since, since);
+	aggregate->changed_until = Max(aggregate->changed_until, until);
 }
 
 /* Merge the aggregate's delta: buckets that are not built yet, or were dropped, are left out. */
@@ -346,10 +381,15 @@ merge_delta(EvnAggregates *aggregates, EvnAggregate *aggregate, EvnAggregateMerg
 
 	if (tuplestore_tuple_count(aggregate->delta) == 0)
 		return;
-	buckets = delta_buckets(aggregate, &nbuckets);
+	buckets = delta_buckets(aggregate, kind == EVN_MERGE_ADD ? aggregates->seen_until : DT_NOBEGIN,
+							&nbuckets);
 	for (int i = 0; i < nbuckets; i++)
 		if (buckets[i] >= since)
 			ensure_partition(aggregates, aggregate, buckets[i]);
+	if (buckets[nbuckets - 1] >= since)
+		note_changed(
+			aggregate, Max(buckets[0], since),
+			evn_time_bucket_next(&aggregate->plan.query->time_bucket, buckets[nbuckets - 1]));
 	pfree(buckets);
 	evn_aggregate_plan_merge(&aggregate->plan, kind, aggregate->delta, slot, since);
 }
@@ -387,10 +427,36 @@ end_deltas(EvnAggregates *aggregates)
 	}
 }
 
+/* Count the late rows, in a row of this worker's own. */
+static void
+count_late(const EvnAggregate *aggregate, int slot)
+{
+	static SPIPlanPtr plan = NULL;
+	Oid				  types[3] = {REGCLASSOID, INT4OID, INT8OID};
+	Datum			  values[3];
+	EvnSpi			  spi;
+
+	evn_spi_begin(&spi, evn_spi_catalog_owner());
+	evn_spi_keep_plan(
+		&plan,
+		"INSERT INTO evilnet.late_row AS l (aggregate, slot, rows) VALUES ($1, $2, $3)"
+		" ON CONFLICT (aggregate, slot) DO UPDATE SET rows = l.rows + excluded.rows,"
+		" counted_at = excluded.counted_at",
+		3, types);
+	values[0] = ObjectIdGetDatum(aggregate->view);
+	values[1] = Int32GetDatum(slot);
+	values[2] = Int64GetDatum(aggregate->late);
+	if (SPI_execute_plan(plan, values, NULL, false, 0) != SPI_OK_INSERT)
+		elog(ERROR, "counting late rows failed");
+	evn_spi_end(&spi);
+}
+
 void
-evn_aggregates_add(EvnAggregates *aggregates, Tuplestorestate *rows, int slot)
+evn_aggregates_add(EvnAggregates *aggregates, Tuplestorestate *rows, int64 newest, int slot)
 {
 	ListCell *cell;
+
+	aggregates->batch_until = Max(aggregates->batch_until, newest);
 
 	foreach(cell, aggregates->members)
 	{
@@ -399,10 +465,54 @@ evn_aggregates_add(EvnAggregates *aggregates, Tuplestorestate *rows, int slot)
 		if (!is_maintained(aggregate))
 			continue;
 		compute_delta(aggregates, aggregate, rows);
-		if (aggregate->delta != NULL)
-			merge_delta(aggregates, aggregate, EVN_MERGE_ADD, slot, kept_since(aggregate));
+		if (aggregate->delta == NULL)
+			continue;
+		merge_delta(aggregates, aggregate, EVN_MERGE_ADD, slot, kept_since(aggregate));
+		if (aggregate->late > 0)
+			count_late(aggregate, slot);
 	}
 	end_deltas(aggregates);
+}
+
+/* NOTIFY evilnet_<name>, '{"since": ..., "until": ...}' */
+static void
+notify_changed(const EvnAggregate *aggregate)
+{
+	char  channel[NAMEDATALEN * 2];
+	char  since[MAXDATELEN + 1];
+	char  until[MAXDATELEN + 1];
+	char *name = get_rel_name(aggregate->view);
+
+	if (name == NULL)
+		return;
+	snprintf(channel, sizeof(channel), "evilnet_%s", name);
+	/* no longer than a name may be */
+	channel[pg_mbcliplen(channel, strlen(channel), NAMEDATALEN - 1)] = '\0';
+	JsonEncodeDateTime(since, TimestampTzGetDatum(aggregate->changed_since), TIMESTAMPTZOID, NULL);
+	JsonEncodeDateTime(until, TimestampTzGetDatum(aggregate->changed_until), TIMESTAMPTZOID, NULL);
+	Async_Notify(channel, psprintf("{\"since\": \"%s\", \"until\": \"%s\"}", since, until));
+}
+
+void
+evn_aggregates_notify(EvnAggregates *aggregates)
+{
+	ListCell *cell;
+
+	foreach(cell, aggregates->members)
+	{
+		EvnAggregate *aggregate = lfirst(cell);
+
+		if (aggregate->notify && aggregate->changed_since < aggregate->changed_until)
+			notify_changed(aggregate);
+		aggregate->changed_since = DT_NOEND;
+		aggregate->changed_until = DT_NOBEGIN;
+	}
+}
+
+void
+evn_aggregates_committed(EvnAggregates *aggregates)
+{
+	aggregates->seen_until = Max(aggregates->seen_until, aggregates->batch_until);
 }
 
 /* Append a bucket to spans that are in order, joining neighbours. */
@@ -524,13 +634,17 @@ evn_aggregate_recompute(EvnAggregates *aggregates, EvnAggregate *aggregate, int6
 						int64 until, int slot)
 {
 	Tuplestorestate *before = aggregate->delta;
+	int64			 late;
 
 	since = first_whole_bucket(aggregates, aggregate, since);
 	if (since >= until)
 		return;
+	note_changed(aggregate, since, until);
 	delete_results(aggregate, since, until);
 	aggregate->delta = evn_aggregate_plan_delta_of_range(aggregate->plan.query, since, until);
+	late = aggregate->late; /* what is counted again was late before */
 	merge_delta(aggregates, aggregate, EVN_MERGE_ADD, slot, since);
+	aggregate->late = late;
 	tuplestore_end(aggregate->delta);
 	aggregate->delta = before;
 }

@@ -30,6 +30,7 @@ typedef struct EvnAggregate
 	bool				 notify;
 	int64				 built_from; /* buckets before it are still to be built; DT_NOBEGIN: none */
 	int64				 results_since; /* buckets before it were dropped */
+	int64 folded_until; /* buckets before it have one row per group, apart from late ones */
 
 	/* private: what is made of the query, rebuilt when valid is false */
 	bool			 valid;
@@ -39,6 +40,11 @@ typedef struct EvnAggregate
 	/* of the batch at hand */
 	Tuplestorestate *delta; /* what it adds or takes away, NULL when nothing was computed */
 	List			*spans; /* EvnAggregateSpan: recomputed instead, time of the source */
+	int64			 late;	/* rows added to buckets that were over */
+
+	/* buckets changed since evn_aggregates_begin() */
+	int64 changed_since;
+	int64 changed_until;
 } EvnAggregate;
 
 typedef struct EvnAggregateSpan
@@ -50,11 +56,13 @@ typedef struct EvnAggregateSpan
 typedef struct EvnAggregates
 {
 	const EvnStream *stream;
-	MemoryContext	 context;	 /* that it lives in */
-	TupleDesc		 row_desc;	 /* of the stream's table */
-	int64			 rows_since; /* older posts were dropped; DT_NOBEGIN: none */
-	List			*members;	 /* EvnAggregate, those that others read before those others */
-	bool			 valid;		 /* the catalog has not changed since it was read */
+	MemoryContext	 context;	  /* that it lives in */
+	TupleDesc		 row_desc;	  /* of the stream's table */
+	int64			 rows_since;  /* older posts were dropped; DT_NOBEGIN: none */
+	List			*members;	  /* EvnAggregate, those that others read before those others */
+	bool			 valid;		  /* the catalog has not changed since it was read */
+	int64			 seen_until;  /* newest post of the batches committed */
+	int64			 batch_until; /* newest post of the batch at hand */
 } EvnAggregates;
 
 /*
@@ -81,13 +89,20 @@ extern Bitmapset *evn_aggregates_columns(EvnAggregates *aggregates);
 
 /*
  * Add the rows of a batch, or take deleted rows away again.  rows holds tuples
- * of the stream's table (columns nobody reads may be null); slot is the number
- * of this worker.  Runs as the stream's owner.  Taking away needs the rows gone
+ * of the stream's table (columns nobody reads may be null), newest is the time
+ * of the newest one; slot is the number of this worker.  Runs as the stream's owner.  Taking away needs the rows gone
  * from the table already, and that no other worker stores into this stream
  * meanwhile.
  */
-extern void evn_aggregates_add(EvnAggregates *aggregates, Tuplestorestate *rows, int slot);
+extern void evn_aggregates_add(EvnAggregates *aggregates, Tuplestorestate *rows, int64 newest,
+							   int slot);
 extern void evn_aggregates_remove(EvnAggregates *aggregates, Tuplestorestate *rows, int slot);
+
+/* Tell who listens what has changed since evn_aggregates_begin(). */
+extern void evn_aggregates_notify(EvnAggregates *aggregates);
+
+/* The batch was committed: what is older than its posts is late from now on. */
+extern void evn_aggregates_committed(EvnAggregates *aggregates);
 
 /*
  * Compute the buckets that hold source rows of [since, until) afresh, but no

@@ -22,6 +22,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "aggregate_maintain.h"
 #include "compat.h"
 #include "guc.h"
 #include "ingest.h"
@@ -192,21 +193,6 @@ evn_ingest_set_start(EvnIngest *ingest, EvnPosition *positions, int npositions,
 	commit_transaction(caller);
 }
 
-/* A statement prepared on first use and kept for the life of the process. */
-static SPIPlanPtr
-keep_plan(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types)
-{
-	if (*plan == NULL)
-	{
-		SPIPlanPtr fresh = SPI_prepare_cursor(sql, nargs, types, CURSOR_OPT_GENERIC_PLAN);
-
-		if (fresh == NULL || SPI_keepplan(fresh) != 0)
-			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-		*plan = fresh;
-	}
-	return *plan;
-}
-
 static Datum
 batch_partitions(const EvnBatch *batch)
 {
@@ -232,11 +218,11 @@ fence(EvnIngest *ingest, const EvnBatch *batch)
 	EvnSpi			  spi;
 
 	evn_spi_begin(&spi, InvalidOid);
-	keep_plan(&plan,
-			  "SELECT o.next_offset, o.epoch FROM evilnet.stream_offset o"
-			  " WHERE o.stream = $1 AND o.kafka_partition = ANY ($2)"
-			  " ORDER BY o.kafka_partition FOR UPDATE",
-			  2, types);
+	evn_spi_keep_plan(&plan,
+					  "SELECT o.next_offset, o.epoch FROM evilnet.stream_offset o"
+					  " WHERE o.stream = $1 AND o.kafka_partition = ANY ($2)"
+					  " ORDER BY o.kafka_partition FOR UPDATE",
+					  2, types);
 	values[0] = ObjectIdGetDatum(ingest->stream->relid);
 	values[1] = batch_partitions(batch);
 	if (SPI_execute_plan(plan, values, NULL, false, 0) != SPI_OK_SELECT)
@@ -360,11 +346,11 @@ write_dead_letter(EvnIngest *ingest, const EvnBatchMessage *message)
 	Datum				   values[8];
 	char				   nulls[9] = "        ";
 
-	keep_plan(&plan,
-			  "INSERT INTO evilnet.dead_letter (stream, kafka_partition, kafka_offset,"
-			  " kafka_timestamp, reason, detail, key, payload) VALUES ($1, $2, $3,"
-			  " pg_catalog.to_timestamp($4 / 1000.0), $5, $6, $7, $8)",
-			  8, types);
+	evn_spi_keep_plan(&plan,
+					  "INSERT INTO evilnet.dead_letter (stream, kafka_partition, kafka_offset,"
+					  " kafka_timestamp, reason, detail, key, payload) VALUES ($1, $2, $3,"
+					  " pg_catalog.to_timestamp($4 / 1000.0), $5, $6, $7, $8)",
+					  8, types);
 	values[0] = ObjectIdGetDatum(ingest->stream->relid);
 	values[1] = Int32GetDatum(kafka->partition);
 	values[2] = Int64GetDatum(kafka->offset);
@@ -420,7 +406,7 @@ advance(EvnIngest *ingest, const EvnBatch *batch, int part)
 
 	if (p->to_offset == p->from_offset && p->gaps == 0)
 		return;
-	keep_plan(
+	evn_spi_keep_plan(
 		&plan,
 		"WITH moved AS (UPDATE evilnet.stream_offset o SET next_offset = $4,"
 		" anchor_offset = coalesce($5, o.anchor_offset),"
@@ -509,6 +495,7 @@ evn_ingest_store(EvnIngest *ingest, EvnBatch *batch, bool bisect, int64 stage_us
 		apply_range(ingest, batch->messages, batch->nmessages, stage_us);
 	write_books(ingest, batch);
 	commit_transaction(caller);
+	evn_aggregates_committed(ingest->aggregates);
 	INSTR_TIME_SET_CURRENT(end);
 	INSTR_TIME_SUBTRACT(end, start);
 	inside = stage_us[EVN_STAGE_INSERT] + stage_us[EVN_STAGE_MERGE] - inside;
@@ -580,6 +567,12 @@ evn_ingest_housekeep(EvnIngest *ingest)
 	EvnSpi		  spi;
 
 	make_partitions_ahead(ingest);
+	if (ingest->worker == 0)
+	{
+		caller = begin_transaction();
+		evn_aggregate_maintain(ingest->stream);
+		commit_transaction(caller);
+	}
 	if (evn_journal_retention < 0)
 		return;
 	caller = begin_transaction();

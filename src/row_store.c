@@ -569,6 +569,16 @@ keep_added(RowStore *store)
 	ExecDropSingleTupleTableSlot(slot);
 }
 
+static int64
+newest_post(const RowStore *store)
+{
+	int64 newest = PG_INT64_MIN;
+
+	for (int i = 0; i < store->nposts; i++)
+		newest = Max(newest, store->posts[i].message->tweet.created_at);
+	return newest;
+}
+
 static void
 init_store(RowStore *store, const EvnStream *stream, EvnAggregates *aggregates,
 		   EvnBatchMessage *messages, int nmessages)
@@ -626,8 +636,9 @@ evn_row_store_apply(const EvnStream *stream, EvnAggregates *aggregates, int slot
 	if (store.nposts > 0 && aggregates->members != NIL)
 	{
 		keep_added(&store);
-		evn_aggregates_add(aggregates, store.added, slot);
+		evn_aggregates_add(aggregates, store.added, newest_post(&store), slot);
 	}
+	evn_aggregates_notify(aggregates);
 	INSTR_TIME_SET_CURRENT(end);
 	tuplestore_end(store.added);
 	tuplestore_end(store.removed);

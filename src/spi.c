@@ -125,6 +125,20 @@ evn_spi_exec_args(const char *sql, int nargs, Oid *types, Datum *values, const c
 	return SPI_processed;
 }
 
+SPIPlanPtr
+evn_spi_keep_plan(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types)
+{
+	if (*plan == NULL)
+	{
+		SPIPlanPtr fresh = SPI_prepare_cursor(sql, nargs, types, CURSOR_OPT_GENERIC_PLAN);
+
+		if (fresh == NULL || SPI_keepplan(fresh) != 0)
+			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+		*plan = fresh;
+	}
+	return *plan;
+}
+
 Datum
 evn_spi_value_or_null(uint64 row, int column, bool *isnull)
 {

@@ -36,6 +36,9 @@ extern uint64 evn_spi_execf(int expected, const char *format, ...) pg_attribute_
 extern uint64 evn_spi_exec_args(const char *sql, int nargs, Oid *types, Datum *values,
 								const char *nulls, int expected);
 
+/* prepare a statement on first use and keep it for the life of the process */
+extern SPIPlanPtr evn_spi_keep_plan(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types);
+
 /* a value of the last result; NULL is an error in _value */
 extern Datum evn_spi_value(uint64 row, int column);
 extern Datum evn_spi_value_or_null(uint64 row, int column, bool *isnull);

@@ -249,6 +249,25 @@ evn_stream_partitions_span(Relation rel, int64 *since, int64 *until)
 	return true;
 }
 
+Oid
+evn_stream_first_partition(Relation rel, int64 *until)
+{
+	PartitionDesc	   desc = RelationGetPartitionDesc(rel, true);
+	PartitionBoundInfo bounds = desc->boundinfo;
+
+	for (int i = 0; desc->nparts > 0 && i < bounds->ndatums; i++)
+	{
+		/* the partition below this bound, if there is one */
+		if (bounds->indexes[i] < 0)
+			continue;
+		*until = bounds->kind[i][0] == PARTITION_RANGE_DATUM_VALUE
+					 ? DatumGetTimestampTz(bounds->datums[i][0])
+					 : DT_NOEND;
+		return desc->oids[bounds->indexes[i]];
+	}
+	return InvalidOid;
+}
+
 static char *
 partition_name(Oid relid, int64 start, int64 partition_us)
 {

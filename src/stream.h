@@ -92,6 +92,12 @@ extern Oid evn_stream_find_partition(Relation rel, TimestampTz ts);
 extern bool evn_stream_partitions_span(Relation rel, int64 *since, int64 *until);
 
 /*
+ * The leaf partition that begins first, InvalidOid when there is none; *until
+ * becomes its end.  rel is open and stays locked by the caller.
+ */
+extern Oid evn_stream_first_partition(Relation rel, int64 *until);
+
+/*
  * Make the partition that holds ts, if it is not there.  unique_column, when not NULL,
  * gets a unique index of its own; brin_column a BRIN index.  Attaching takes
  * ShareUpdateExclusiveLock on the table: readers and writers go on.
