@@ -15,6 +15,7 @@
 #include "rewrite/rewriteHandler.h"
 #include "tcop/tcopprot.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/queryenvironment.h"
@@ -28,11 +29,22 @@
 #define DELTA_RELATION "evilnet_delta"
 #define DELTA_KBYTES   (64 * 1024) /* a batch's groups stay in memory */
 
+/*
+ * An hll state takes 128 kB while it is built, which the planner does not know:
+ * sorting holds one at a time, hashing all.  Anything else is quicker hashed.
+ */
 static PlannedStmt *
-plan_query(Query *query)
+plan_query(const EvnAggregateQuery *source, Query *query)
 {
+	int			 nest = NewGUCNestLevel();
+	PlannedStmt *plan;
+
+	(void) set_config_option("enable_hashagg", source->has_sketches ? "off" : "on", PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	AcquireRewriteLocks(query, true, false);
-	return pg_plan_query(linitial_node(Query, QueryRewrite(query)), "", 0, NULL);
+	plan = pg_plan_query(linitial_node(Query, QueryRewrite(query)), "", 0, NULL);
+	AtEOXact_GUC(true, nest);
+	return plan;
 }
 
 static void
@@ -166,8 +178,8 @@ evn_aggregate_plan_build(EvnAggregatePlan *plan, Oid query_view, Oid storage, Tu
 	old = MemoryContextSwitchTo(plan->context);
 	plan->storage = storage;
 	plan->query = evn_aggregate_query_read(query_view);
-	plan->over_batch =
-		copyObject(plan_query(evn_aggregate_query_over_batch(plan->query, source_desc)));
+	plan->over_batch = copyObject(
+		plan_query(plan->query, evn_aggregate_query_over_batch(plan->query, source_desc)));
 	plan->delta_desc = ExecCleanTypeFromTL(plan->over_batch->planTree->targetlist);
 	MemoryContextSwitchTo(old);
 }
@@ -209,7 +221,8 @@ evn_aggregate_plan_delta(EvnAggregatePlan *plan, Tuplestorestate *rows, TupleDes
 Tuplestorestate *
 evn_aggregate_plan_delta_of_range(const EvnAggregateQuery *query, int64 since, int64 until)
 {
-	return run_plan(plan_query(evn_aggregate_query_over_source(query, since, until)), NULL, NULL);
+	return run_plan(plan_query(query, evn_aggregate_query_over_source(query, since, until)), NULL,
+					NULL);
 }
 
 void

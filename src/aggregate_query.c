@@ -486,6 +486,8 @@ read_aggregate(EvnAggregateQuery *result, const EvnAggregateQuery *parent,
 			   MERGE_HINT);
 		return;
 	}
+	if (strcmp(provider_of(agg->aggfnoid), "pg_catalog") != 0)
+		result->has_sketches = true;
 	check_negation(result, parent, column, agg);
 	if (parent != NULL)
 		check_merge_of(result, parent, agg, column->name);

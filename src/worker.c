@@ -36,8 +36,6 @@ evn_worker_start(Oid dbid)
 	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_SUSET, PGC_S_OVERRIDE);
 	/* notice a deadlock before the user's session does, and give way to it */
 	SetConfigOption("deadlock_timeout", "100ms", PGC_SUSET, PGC_S_OVERRIDE);
-	/* an hll state takes 128 kB while it is built: sorting holds one at a time, hashing all */
-	SetConfigOption("enable_hashagg", "off", PGC_USERSET, PGC_S_OVERRIDE);
 	SetConfigOption("work_mem", "64MB", PGC_USERSET, PGC_S_OVERRIDE);
 	SetConfigOption("default_transaction_isolation", "read committed", PGC_USERSET, PGC_S_OVERRIDE);
 	/* plans here run once per batch over a few thousand rows */
