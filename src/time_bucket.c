@@ -258,11 +258,9 @@ static int64
 calendar_start(const EvnTimeBucket *bucket, int64 ts)
 {
 	int64 cell = calendar_cell(bucket, ts);
-	int64 start = calendar_begin(bucket, add_saturated(cell, bucket->width));
+	int64 start;
 
-	/* the clock may show a bygone date again */
-	if (start <= ts)
-		return start;
+	/* a midnight that comes twice is the second one, so the clock may show a date that has not begun */
 	while ((start = calendar_begin(bucket, cell)) > ts)
 		cell -= bucket->width;
 	return start;

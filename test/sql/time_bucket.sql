@@ -70,7 +70,11 @@ FROM (VALUES
 	('1 hour', '2026-07-01 03:20Z', 'Asia/Kathmandu', NULL),
 	('15 minutes', '2026-07-01 03:20Z', 'asia/kathmandu', NULL),
 	('1 hour', '2026-07-01 03:20Z', 'Asia/Kolkata', '2000-01-01 00:10'),
-	('7 days', '2026-07-01 03:20Z', '<+03>-3', NULL)) v(w, t, zone, o);
+	('7 days', '2026-07-01 03:20Z', '<+03>-3', NULL),
+	-- just before a change of the offset, in a time before 2000
+	('1 hour', '1999-04-04 06:59:59.999999Z', 'America/Toronto', NULL),
+	-- begun in the hour after one change, and another one since
+	('5000 hours', '2027-04-01 12:00Z', 'America/Toronto', '2026-11-01 01:30')) v(w, t, zone, o);
 
 -- what buckets are made of the time around a change of the offset: starts in UTC and by the clock, and how long they are
 CREATE FUNCTION buckets(w interval, since text, until text, zone text)
@@ -108,7 +112,7 @@ SELECT * FROM buckets('1 day', '2026-10-31 12:00Z', '2026-11-02 12:00Z', 'Americ
 SELECT w, z, evilnet.time_bucket(w, '294276-12-31 23:59:59.999999Z', timezone => z) AS last,
 	evilnet.time_bucket(w, '4714-11-24 00:00:00Z BC', timezone => z) AS first,
 	evilnet.time_bucket(w, 'infinity', timezone => z) AS later, evilnet.time_bucket(w, '-infinity', timezone => z) AS earlier
-FROM unnest(ARRAY['7 minutes', '1 day', '1 week', '7 months', '10000 years', '3652424 days 1 hour']::interval[]) w,
+FROM unnest(ARRAY['7 minutes', '1 day', '1 week', '7 months', '10000 years', '3652424 days', '3652424 days 1 hour']::interval[]) w,
 	unnest(ARRAY['UTC', 'America/Toronto', 'Asia/Kolkata']) z;
 
 -- every zone, 30 years, around each change of an offset and at random times; not the names that AT TIME ZONE takes for abbreviations
@@ -130,7 +134,7 @@ SELECT setseed(0.5);
 CREATE TEMP TABLE sample AS
 SELECT name, width, ts, evilnet.time_bucket(width, ts, timezone => name) AS start, random() AS part
 FROM (SELECT name, at + d AS ts
-		FROM jump, unnest(ARRAY['-1 hour', '-1 microsecond', '0', '1 microsecond', '29 minutes', '1 day']::interval[]) d
+		FROM jump, unnest(ARRAY['-1 hour', '-1 microsecond', '0', '1 microsecond', '29 minutes', '4 hours', '1 day']::interval[]) d
 		UNION ALL
 		SELECT name, '2000-01-01'::timestamptz + random() * (timestamptz '2030-01-01' - '2000-01-01')
 		FROM zone, generate_series(1, 30)) i,
@@ -163,8 +167,8 @@ DROP TABLE zone, jump, sample;
 
 -- one call after the other with other arguments
 SELECT w, z, o, evilnet.time_bucket(w::interval, '2026-07-01 03:20Z', o::timestamptz, z)
-FROM (VALUES (1, '1 day', NULL, NULL), (2, '1 hour', NULL, NULL), (3, '1 hour', 'Asia/Kolkata', NULL), (4, '1 hour', 'Asia/Kabul', NULL),
-	(5, '1 hour', 'Asia/Kabul', '2000-01-01 00:05Z'), (6, '1 hour', 'Asia/Kabul', '2000-01-01 00:15Z'), (7, '1 hour', NULL, '2000-01-01 00:15Z'),
+FROM (VALUES (1, '1 day', NULL, NULL), (2, '1 hour', NULL, NULL), (3, '1 hour', 'Asia/Kolkata', NULL), (4, '1 hour', 'Asia/Karachi', NULL),
+	(5, '1 hour', 'Asia/Karachi', '2000-01-01 00:05Z'), (6, '1 hour', 'Asia/Karachi', '2000-01-01 00:15Z'), (7, '1 hour', NULL, '2000-01-01 00:15Z'),
 	(8, '1 hour', NULL, NULL), (9, NULL, 'UTC', NULL), (10, '1 day', NULL, NULL)) v(n, w, z, o) ORDER BY n;
 -- arguments by name, and none
 SELECT evilnet.time_bucket(ts => '2026-07-01 03:20Z', width => '1 day'),
