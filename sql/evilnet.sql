@@ -603,14 +603,16 @@ BEGIN
 			AND d.objid IN (a.aggregate, a.query, a.storage);
 	-- a partition of a stream's table, which was named after its first day and time
 	UPDATE evilnet.stream s SET rows_since = greatest(s.rows_since, p.since + s.partition_interval)
-		FROM (SELECT d.schema_name, d.object_name, m.m[1] AS stream,
+		FROM (SELECT d.schema_name, m.m[1] AS base,
 				to_timestamp(m.m[2] || coalesce(m.m[3], '_0000') || ' +00', 'YYYYMMDD_HH24MI TZH') AS since
 			FROM pg_event_trigger_dropped_objects() d
 				CROSS JOIN LATERAL regexp_match(d.object_name, '^(.*)_p(\d{8})(_\d{4})?$') m(m)
 			WHERE d.object_type = 'table') p,
 			pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-		WHERE c.oid = s.stream AND n.nspname = p.schema_name AND left(c.relname, length(p.stream)) = p.stream
-			AND (c.relname = p.stream OR octet_length(p.object_name) = 63);
+		WHERE c.oid = s.stream AND n.nspname = p.schema_name
+			-- a stream that was renamed has partitions of its former name
+			AND (c.relname = p.base OR EXISTS (SELECT FROM pg_inherits i JOIN pg_class l ON l.oid = i.inhrelid
+				WHERE i.inhparent = s.stream AND regexp_replace(l.relname, '_p\d{8}(_\d{4})?$', '') = p.base));
 	DELETE FROM evilnet.stream s USING pg_event_trigger_dropped_objects() d
 		WHERE d.classid = 'pg_class'::regclass AND d.objsubid = 0 AND d.objid = s.stream;
 	DELETE FROM evilnet.batch b USING pg_event_trigger_dropped_objects() d
@@ -622,6 +624,36 @@ REVOKE EXECUTE ON FUNCTION evilnet.forget_dropped() FROM PUBLIC;
 COMMENT ON FUNCTION evilnet.forget_dropped() IS 'event trigger: removes the catalog rows of dropped stream tables and aggregates';
 CREATE EVENT TRIGGER evilnet_forget_dropped ON sql_drop EXECUTE FUNCTION evilnet.forget_dropped();
 COMMENT ON EVENT TRIGGER evilnet_forget_dropped IS 'removes the catalog rows of dropped stream tables and aggregates';
+
+-- What belongs to a stream follows its table to another owner, with whose
+-- rights it is maintained then.
+CREATE FUNCTION evilnet.follow_owner() RETURNS event_trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	part record;
+BEGIN
+	FOR part IN
+		SELECT DISTINCT p.oid::regclass AS name, c.relowner::regrole AS owner
+		FROM pg_event_trigger_ddl_commands() d
+			JOIN evilnet.stream s ON d.classid = 'pg_class'::regclass AND d.objid = s.stream
+			JOIN pg_class c ON c.oid = s.stream
+			LEFT JOIN evilnet.continuous_aggregate a ON a.stream = s.stream
+			CROSS JOIN LATERAL (
+				SELECT unnest(ARRAY[s.deletes, a.aggregate, a.query])::oid
+				UNION ALL SELECT t.relid FROM pg_partition_tree(s.stream) t
+				UNION ALL SELECT t.relid FROM pg_partition_tree(a.storage) t) o(oid)
+			JOIN pg_class p ON p.oid = o.oid
+		WHERE p.relowner <> c.relowner
+	LOOP
+		EXECUTE format('ALTER TABLE %s OWNER TO %s', part.name, part.owner);
+	END LOOP;
+END $$;
+REVOKE EXECUTE ON FUNCTION evilnet.follow_owner() FROM PUBLIC;
+COMMENT ON FUNCTION evilnet.follow_owner() IS 'event trigger: what belongs to a stream follows its table to another owner';
+CREATE EVENT TRIGGER evilnet_follow_owner ON ddl_command_end WHEN TAG IN ('ALTER TABLE')
+	EXECUTE FUNCTION evilnet.follow_owner();
+COMMENT ON EVENT TRIGGER evilnet_follow_owner IS 'what belongs to a stream follows its table to another owner';
 
 -- ---------------------------------------------------------------------------
 -- Streams: functions

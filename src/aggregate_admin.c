@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/catalog.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
@@ -121,7 +122,10 @@ open_aggregate(Oid view, LOCKMODE lockmode, EvnAggregate **aggregate)
 				 errmsg("\"%s\" is not a continuous aggregate",
 						get_rel_name(view) == NULL ? psprintf("%u", view) : get_rel_name(view)),
 				 errhint("evilnet.stat_continuous_aggregate lists them.")));
-	evn_stream_require_owned(source.stream);
+	if (lockmode == AccessShareLock)
+		evn_stream_check_owned(source.stream);
+	else
+		evn_stream_require_owned(source.stream);
 	aggregates = evn_aggregate_build_open(evn_stream_load(source.stream), lockmode);
 	*aggregate = evn_aggregates_find(aggregates, view);
 	if (*aggregate == NULL)
@@ -163,10 +167,49 @@ read_definition(const char *sql, EvnAggregateSource *source)
 	return qualified_query(tree);
 }
 
-static bool
-is_stored(Oid stream)
+/* What is made of posts that are not stored cannot be computed from them. */
+static void
+require_stored(const EvnAggregates *aggregates, const EvnAggregate *aggregate, const char *hint)
 {
-	return evn_stream_load(stream)->store;
+	if (aggregate->parent == NULL && !aggregates->stream->store)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("stream %s does not store its posts", aggregates->stream->name),
+						errhint("%s", hint)));
+}
+
+/* Workers and others must see it, and it must not stand among the system's objects. */
+static void
+check_schema(Oid schema)
+{
+	if (isAnyTempNamespace(schema))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+						errmsg("a continuous aggregate cannot be temporary"),
+						errhint("Put an ordinary schema first in search_path, or name one.")));
+	if (IsCatalogNamespace(schema) || schema == get_namespace_oid("evilnet", false))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_SCHEMA_NAME),
+						errmsg("schema \"%s\" is not for continuous aggregates",
+							   get_namespace_name(schema)),
+						errhint("Choose a schema of your own.")));
+}
+
+/* One that another is to take the place of, or the other, will be gone or another soon. */
+static void
+require_settled(const EvnAggregates *aggregates, Oid view)
+{
+	ListCell *cell;
+
+	foreach(cell, aggregates->members)
+	{
+		EvnAggregate *aggregate = lfirst(cell);
+
+		if (OidIsValid(aggregate->replaces) &&
+			(aggregate->view == view || aggregate->replaces == view))
+			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+							errmsg("the query of continuous aggregate \"%s\" is being changed",
+								   get_rel_name(aggregate->replaces)),
+							errhint("Wait until \"%s\" is built, or drop it.",
+									get_rel_name(aggregate->view))));
+	}
 }
 
 Datum
@@ -188,6 +231,7 @@ evn_aggregate_admin_create(PG_FUNCTION_ARGS)
 	range = makeRangeVarFromNameList(textToQualifiedNameList(PG_GETARG_TEXT_PP(0)));
 	spec.schema = RangeVarGetCreationNamespace(range);
 	spec.name = range->relname;
+	check_schema(spec.schema);
 	view = get_relname_relid(spec.name, spec.schema);
 	if (OidIsValid(view) && PG_GETARG_BOOL(4))
 	{
@@ -199,8 +243,9 @@ evn_aggregate_admin_create(PG_FUNCTION_ARGS)
 	spec.notify = PG_GETARG_BOOL(2);
 	evn_stream_require_owned(source.stream);
 	aggregates = evn_aggregate_build_open(evn_stream_load(source.stream), ShareRowExclusiveLock);
+	require_settled(aggregates, source.relid);
 	/* what was not stored cannot be built; over another aggregate there is something all the same */
-	spec.complete = !OidIsValid(source.query) && !is_stored(source.stream);
+	spec.complete = !OidIsValid(source.query) && !aggregates->stream->store;
 	act_as(&before, aggregates->stream->owner);
 	view = evn_aggregate_create(&spec);
 	act_as_before(&before);
@@ -234,11 +279,7 @@ evn_aggregate_admin_refresh(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("continuous aggregate \"%s\" is paused", get_rel_name(aggregate->view)),
 				 errhint("evilnet.resume() builds it anew.")));
-	if (aggregate->parent == NULL && !aggregates->stream->store)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("stream %s does not store its posts", aggregates->stream->name),
-						errhint("There is nothing to compute \"%s\" from.",
-								get_rel_name(aggregate->view))));
+	require_stored(aggregates, aggregate, "There is nothing to compute it from.");
 	evn_aggregate_refresh(aggregates, aggregate, PG_GETARG_TIMESTAMPTZ(1),
 						  PG_GETARG_TIMESTAMPTZ(2));
 	PG_RETURN_VOID();
@@ -320,6 +361,28 @@ set_retention(Oid view, Interval *retention)
 	set_option(view, "retention", INTERVALOID, IntervalPGetDatum(retention));
 }
 
+/* Views and aggregates over it would keep the old one from being dropped. */
+static void
+require_unread(Oid view)
+{
+	EvnSpi spi;
+
+	evn_spi_begin(&spi, InvalidOid);
+	if (evn_spi_execf(
+			SPI_OK_SELECT,
+			"SELECT r.ev_class FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_rewrite r"
+			" ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND r.oid = d.objid"
+			" WHERE d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass"
+			" AND d.refobjid = %u AND r.ev_class <> %u ORDER BY 1 LIMIT 1",
+			view, view) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+				 errmsg("view \"%s\" reads continuous aggregate \"%s\"",
+						get_rel_name(DatumGetObjectId(evn_spi_value(0, 1))), get_rel_name(view)),
+				 errhint("Drop it first, and create it again when the new query is in place.")));
+	evn_spi_end(&spi);
+}
+
 /* Make the aggregate of the new query beside the old one, whose place it takes when it is built. */
 static void
 set_query(EvnAggregates *aggregates, EvnAggregate *aggregate, const char *sql)
@@ -327,23 +390,18 @@ set_query(EvnAggregates *aggregates, EvnAggregate *aggregate, const char *sql)
 	EvnAggregateSpec   spec = {0};
 	EvnAggregateSource source;
 	ActingAs		   before;
-	ListCell		  *cell;
 
+	require_stored(aggregates, aggregate, "There is nothing to build the new one from.");
+	require_settled(aggregates, aggregate->view);
+	require_unread(aggregate->view);
 	spec.sql = read_definition(sql, &source);
+	if (source.relid == aggregate->view)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("the new query reads the aggregate itself")));
 	if (source.stream != aggregates->stream->relid)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("the new query reads another stream"),
 						errhint("Create another continuous aggregate.")));
-	foreach(cell, aggregates->members)
-	{
-		EvnAggregate *reader = lfirst(cell);
-
-		if (reader->source == aggregate->view)
-			ereport(ERROR, (errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
-							errmsg("continuous aggregate \"%s\" reads \"%s\"",
-								   get_rel_name(reader->view), get_rel_name(aggregate->view)),
-							errhint("Drop it first, and create it again afterwards.")));
-	}
 	spec.schema = get_rel_namespace(aggregate->view);
 	spec.name = psprintf("%s%s", get_rel_name(aggregate->view), NEXT_SUFFIX);
 	spec.notify = aggregate->notify;
@@ -418,7 +476,9 @@ evn_aggregate_admin_check(PG_FUNCTION_ARGS)
 	else
 		put_finding(result, "note", "deleted posts make their buckets be computed again",
 					"Counts, and sums of what is never null, can be taken away.");
-	rows = evn_aggregate_rows_per_day(query);
+	/* the source is read without further checks, so for its owner only */
+	rows = evn_owns_relation(query->source.stream, GetUserId()) ? evn_aggregate_rows_per_day(query)
+																: -1;
 	if (rows >= 0)
 		put_finding(result, "note",
 					psprintf("about " INT64_FORMAT " rows per day, by the newest day stored", rows),
@@ -437,23 +497,19 @@ static char *
 json_of(const EvnAggregateQuery *query, bool keys)
 {
 	StringInfoData sql;
-	const char	  *comma = "";
 
 	initStringInfo(&sql);
-	appendStringInfoString(&sql, "pg_catalog.jsonb_build_object(");
+	appendStringInfoString(&sql, "'{}'::pg_catalog.jsonb");
 	for (int i = 0; i < query->ncolumns - 1; i++)
 	{
 		const EvnAggregateColumn *column = &query->columns[i];
+		char					 *value = psprintf("q.%s", column->name);
 
-		if (column->is_key != keys || i == query->bucket)
-			continue;
-		appendStringInfo(
-			&sql, "%s%s, %s", comma, quote_literal_cstr(column_name(query, i)),
-			keys ? psprintf("q.%s", column->name)
-				 : evn_aggregate_fill(column->compare, "{column}", psprintf("q.%s", column->name)));
-		comma = ", ";
+		if (column->is_key == keys && i != query->bucket)
+			appendStringInfo(&sql, " || pg_catalog.jsonb_build_object(%s, %s)",
+							 quote_literal_cstr(column_name(query, i)),
+							 keys ? value : evn_aggregate_fill(column->compare, "{column}", value));
 	}
-	appendStringInfoChar(&sql, ')');
 	return sql.data;
 }
 
@@ -469,6 +525,7 @@ comparable(const EvnAggregateQuery *query, Oid relid)
 					evn_spi_qualified_name(relid), bucket, bucket);
 }
 
+/* A group that is missing on one side is different in all its results, or as such when it has none. */
 static char *
 verify_sql(const EvnAggregate *aggregate)
 {
@@ -477,7 +534,7 @@ verify_sql(const EvnAggregate *aggregate)
 	return psprintf(
 		"SELECT coalesce(s.bucket, r.bucket), coalesce(s.keys, r.keys), n, s.results ->> n, r.results ->> n"
 		" FROM %s s FULL JOIN %s r ON r.bucket = s.bucket AND r.keys = s.keys"
-		" CROSS JOIN LATERAL pg_catalog.jsonb_object_keys(coalesce(s.results, r.results)) n"
+		" LEFT JOIN LATERAL pg_catalog.jsonb_object_keys(coalesce(s.results, r.results)) n ON true"
 		" WHERE s.results IS NULL OR r.results IS NULL OR s.results -> n IS DISTINCT FROM r.results -> n"
 		" ORDER BY 1, 2, 3",
 		comparable(query, aggregate->view), comparable(query, aggregate->query_view));
@@ -496,6 +553,7 @@ evn_aggregate_admin_verify(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	/* both sides are read by one statement, so ingest may go on */
 	aggregates = open_aggregate(PG_GETARG_OID(0), AccessShareLock, &aggregate);
+	require_stored(aggregates, aggregate, "There is nothing to compare it with.");
 	evn_aggregate_ensure(aggregates, aggregate);
 	values[0] = TimestampTzGetDatum(
 		evn_aggregate_whole_since(aggregates, aggregate, PG_GETARG_TIMESTAMPTZ(1)));

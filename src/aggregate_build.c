@@ -125,8 +125,6 @@ build_piece(EvnAggregates *aggregates, EvnAggregate *aggregate, int64 width)
 		recompute_as_owner(aggregates, aggregate, since, aggregate->built_from);
 	}
 	set_built_from(aggregate, since <= oldest ? DT_NOBEGIN : since);
-	if (aggregate->built_from == DT_NOBEGIN)
-		evn_aggregate_take_place(aggregates->stream, aggregate->view);
 }
 
 /* The next one to build: after the aggregate that it reads. */
@@ -146,7 +144,23 @@ next_to_build(EvnAggregates *aggregates)
 	return NULL;
 }
 
-bool
+/* One that is built and has another's place to take. */
+static EvnAggregate *
+next_to_swap(EvnAggregates *aggregates)
+{
+	ListCell *cell;
+
+	foreach(cell, aggregates->members)
+	{
+		EvnAggregate *aggregate = lfirst(cell);
+
+		if (OidIsValid(aggregate->replaces) && aggregate->built_from == DT_NOBEGIN)
+			return aggregate;
+	}
+	return NULL;
+}
+
+EvnBuildProgress
 evn_aggregate_build_step(EvnAggregates *aggregates, int64 *width)
 {
 	EvnAggregate *aggregate = next_to_build(aggregates);
@@ -154,14 +168,21 @@ evn_aggregate_build_step(EvnAggregates *aggregates, int64 *width)
 	int64		  took;
 
 	if (aggregate == NULL)
-		return false;
+	{
+		aggregate = next_to_swap(aggregates);
+		if (aggregate == NULL)
+			return EVN_BUILD_DONE;
+		return evn_aggregate_take_place(aggregates->stream, aggregate->view, aggregate->replaces)
+				   ? EVN_BUILD_MORE
+				   : EVN_BUILD_BLOCKED;
+	}
 	build_piece(aggregates, aggregate, *width);
 	took = GetCurrentTimestamp() - began;
 	if (took < PIECE_MIN_US)
 		*width = Min(*width * 2, WIDTH_MAX);
 	else if (took > PIECE_MAX_US)
 		*width = Max(*width / 2, WIDTH_MIN);
-	return true;
+	return EVN_BUILD_MORE;
 }
 
 void

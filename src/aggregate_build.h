@@ -20,13 +20,19 @@ extern EvnAggregates *evn_aggregate_build_open(const EvnStream *stream, LOCKMODE
 /* Rows the query makes of the newest day that holds any, -1 when there is none. */
 extern int64 evn_aggregate_rows_per_day(const EvnAggregateQuery *query);
 
+typedef enum EvnBuildProgress
+{
+	EVN_BUILD_MORE,	   /* call again */
+	EVN_BUILD_BLOCKED, /* somebody uses what is to be swapped: call again after a while */
+	EVN_BUILD_DONE
+} EvnBuildProgress;
+
 /*
  * Build the next piece of the aggregates that are still to be built, newest
  * first, of *width microseconds, which is adapted so that a piece takes about
- * a tenth of a second.  False when nothing is left.  An aggregate that takes
- * the place of another one does so with its last piece.
+ * a tenth of a second; or let one that is built take another's place.
  */
-extern bool evn_aggregate_build_step(EvnAggregates *aggregates, int64 *width);
+extern EvnBuildProgress evn_aggregate_build_step(EvnAggregates *aggregates, int64 *width);
 
 /* Build all that is left of one aggregate, and of those it reads, at once. */
 extern void evn_aggregate_build_all(EvnAggregates *aggregates, Oid view);

@@ -14,10 +14,11 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/ruleutils.h"
 
 #include "aggregate_create.h"
 #include "aggregate_query.h"
@@ -63,9 +64,14 @@ create_storage(const Names *names, const EvnAggregateQuery *query)
 	appendStringInfo(&sql, "CREATE TABLE %s (", names->slots);
 	for (int i = 0; i < query->ncolumns; i++)
 	{
-		appendStringInfo(&sql, "%s %s, ", query->columns[i].name, query->columns[i].type);
-		if (query->columns[i].is_key && i != query->bucket)
-			appendStringInfo(&keys, "%s, ", query->columns[i].name);
+		const EvnAggregateColumn *column = &query->columns[i];
+
+		appendStringInfo(&sql, "%s %s", column->name, column->type);
+		if (OidIsValid(column->collation) && column->collation != get_typcollation(column->type_id))
+			appendStringInfo(&sql, " COLLATE %s", generate_collation_name(column->collation));
+		appendStringInfoString(&sql, ", ");
+		if (column->is_key && i != query->bucket)
+			appendStringInfo(&keys, "%s, ", column->name);
 	}
 	appendStringInfo(&sql, "%s int NOT NULL) PARTITION BY RANGE (%s)", EVN_SLOT_COLUMN, bucket);
 	evn_spi_exec(sql.data, SPI_OK_UTILITY);
@@ -110,13 +116,12 @@ create_view(const Names *names, const EvnAggregateQuery *query)
 	appendStringInfo(&sql, " FROM %s s GROUP BY %s HAVING pg_catalog.sum(s.%s) > 0", names->slots,
 					 keys.data, EVN_ROWS_COLUMN);
 	evn_spi_exec(sql.data, SPI_OK_UTILITY);
-	evn_spi_execf(
-		SPI_OK_UTILITY, "COMMENT ON VIEW %s IS %s", names->view,
-		quote_literal_cstr(psprintf(
-			"continuous aggregate, kept up to date by evilnet; its query is %s", names->query)));
-	evn_spi_execf(SPI_OK_UTILITY, "COMMENT ON VIEW %s IS %s", names->query,
-				  quote_literal_cstr(
-					  psprintf("the query of continuous aggregate %s: counts anew", names->view)));
+	evn_spi_execf(SPI_OK_UTILITY,
+				  "COMMENT ON VIEW %s IS 'continuous aggregate, kept up to date by evilnet'",
+				  names->view);
+	evn_spi_execf(SPI_OK_UTILITY,
+				  "COMMENT ON VIEW %s IS 'query of a continuous aggregate: counts anew'",
+				  names->query);
 }
 
 /*
@@ -163,8 +168,28 @@ write_catalog(const EvnAggregateSpec *spec, const EvnAggregateSource *source, Oi
 }
 
 static void
+require_free(const Names *names)
+{
+	static const char *const suffixes[] = {"", "_query", "_slots"};
+
+	for (int i = 0; i < lengthof(suffixes); i++)
+		if (OidIsValid(relation_oid(names, suffixes[i])))
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_DUPLICATE_TABLE),
+				 errmsg("relation \"%s%s\" already exists", names->plain, suffixes[i]),
+				 errdetail(
+					 "A continuous aggregate \"%s\" is made of relations \"%s\", \"%s_query\" and \"%s_slots\".",
+					 names->plain, names->plain, names->plain, names->plain),
+				 errhint("Choose another name.")));
+}
+
+static void
 fill_names(Names *names, Oid schema, const char *name)
 {
+	if (*name == '\0')
+		ereport(ERROR, (errcode(ERRCODE_INVALID_NAME),
+						errmsg("name of a continuous aggregate must not be empty")));
 	names->plain = pstrdup(name);
 	names->schema = schema;
 	names->view = qualified(names, "");
@@ -183,6 +208,7 @@ evn_aggregate_create(const EvnAggregateSpec *spec)
 	EvnSpi			   spi;
 
 	fill_names(&names, spec->schema, spec->name);
+	require_free(&names);
 	evn_spi_begin(&spi, InvalidOid);
 	evn_spi_execf(SPI_OK_UTILITY, "CREATE VIEW %s AS %s", names.query, spec->sql);
 	CommandCounterIncrement();
@@ -220,7 +246,7 @@ rename_relation(const char *kind, Oid relid, const char *name)
 
 /* The storage's partitions are named after it. */
 static void
-rename_partitions(Oid storage, const char *base)
+rename_partitions(Oid storage)
 {
 	SPITupleTable *leaves;
 	uint64		   nleaves;
@@ -239,11 +265,7 @@ rename_partitions(Oid storage, const char *base)
 		Oid	  leaf = DatumGetObjectId(SPI_getbinval(leaves->vals[i], leaves->tupdesc, 1, &isnull));
 
 		if (suffix != NULL) /* one that the user attached has a name of its own */
-			rename_relation(
-				"TABLE", leaf,
-				psprintf("%.*s%s",
-						 pg_mbcliplen(base, strlen(base), NAMEDATALEN - 1 - (int) strlen(suffix)),
-						 base, suffix));
+			rename_relation("TABLE", leaf, evn_stream_partition_name(storage, suffix));
 	}
 }
 
@@ -255,7 +277,8 @@ evn_aggregate_rename(Oid view, const char *name)
 	Oid	   storage;
 	EvnSpi spi;
 
-	fill_names(&names, get_rel_namespace(view), name); /* raises when it is too long */
+	fill_names(&names, get_rel_namespace(view), name);
+	require_free(&names);
 	evn_spi_begin(&spi, evn_spi_catalog_owner());
 	evn_spi_execf(SPI_OK_SELECT,
 				  "SELECT query::pg_catalog.oid, storage::pg_catalog.oid"
@@ -268,44 +291,96 @@ evn_aggregate_rename(Oid view, const char *name)
 	rename_relation("VIEW", view, name);
 	rename_relation("VIEW", query, psprintf("%s_query", name));
 	rename_relation("TABLE", storage, psprintf("%s_slots", name));
-	rename_partitions(storage, psprintf("%s_slots", name));
+	CommandCounterIncrement();
+	rename_partitions(storage);
 	evn_spi_end(&spi);
 	CommandCounterIncrement();
 }
 
-void
-evn_aggregate_take_place(const EvnStream *stream, Oid view)
+/* Lock what a swap changes, unless somebody uses it: readers are not to be waited for. */
+static bool
+lock_parts(Oid view)
 {
-	Oid	   userid;
-	int	   sec_context;
-	Oid	   replaced = InvalidOid;
-	bool   isnull;
+	bool   locked;
+	Oid	   query;
+	Oid	   storage;
 	EvnSpi spi;
 
 	evn_spi_begin(&spi, evn_spi_catalog_owner());
-	evn_spi_execf(
-		SPI_OK_UPDATE_RETURNING,
-		"WITH old AS (SELECT replaces FROM evilnet.continuous_aggregate WHERE aggregate = %u)"
-		" UPDATE evilnet.continuous_aggregate a SET replaces = NULL FROM old"
-		" WHERE a.aggregate = %u RETURNING old.replaces::pg_catalog.oid",
-		view, view);
-	if (SPI_processed == 1)
-	{
-		Datum value = evn_spi_value_or_null(0, 1, &isnull);
-
-		replaced = isnull ? InvalidOid : DatumGetObjectId(value);
-	}
+	evn_spi_execf(SPI_OK_SELECT,
+				  "SELECT query::pg_catalog.oid, storage::pg_catalog.oid"
+				  " FROM evilnet.continuous_aggregate WHERE aggregate = %u",
+				  view);
+	query = DatumGetObjectId(evn_spi_value(0, 1));
+	storage = DatumGetObjectId(evn_spi_value(0, 2));
+	locked = ConditionalLockRelationOid(view, AccessExclusiveLock) &&
+			 ConditionalLockRelationOid(query, AccessExclusiveLock) &&
+			 ConditionalLockRelationOid(storage, AccessExclusiveLock);
 	evn_spi_end(&spi);
-	if (!OidIsValid(replaced))
-		return;
+	return locked;
+}
+
+/* What the user gave to the old view goes to the new one: rights and comment. */
+static void
+inherit_from(Oid replaced, Oid view)
+{
+	char		  *name = evn_spi_qualified_name(view);
+	SPITupleTable *commands;
+	uint64		   ncommands;
+
+	ncommands = evn_spi_execf(
+		SPI_OK_SELECT,
+		"SELECT pg_catalog.format('GRANT %%s ON %%s TO %%s%%s', a.privilege_type, %s,"
+		" CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END,"
+		" CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)"
+		" FROM pg_catalog.pg_class c CROSS JOIN LATERAL pg_catalog.aclexplode(c.relacl) a"
+		" WHERE c.oid = %u AND a.grantee <> c.relowner"
+		" UNION ALL SELECT pg_catalog.format('COMMENT ON VIEW %%s IS %%L', %s,"
+		" pg_catalog.obj_description(%u, 'pg_class'))",
+		quote_literal_cstr(name), replaced, quote_literal_cstr(name), replaced);
+	commands = SPI_tuptable;
+	for (uint64 i = 0; i < ncommands; i++)
+		evn_spi_exec(SPI_getvalue(commands->vals[i], commands->tupdesc, 1), SPI_OK_UTILITY);
+}
+
+static void
+take_options(Oid replaced, Oid view)
+{
+	EvnSpi spi;
+
+	evn_spi_begin(&spi, evn_spi_catalog_owner());
+	evn_spi_execf(SPI_OK_UPDATE,
+				  "UPDATE evilnet.continuous_aggregate a SET replaces = NULL,"
+				  " retention = coalesce((SELECT o.retention FROM evilnet.continuous_aggregate o"
+				  "  WHERE o.aggregate = %u), a.retention)"
+				  " WHERE a.aggregate = %u",
+				  replaced, view);
+	evn_spi_end(&spi);
+}
+
+bool
+evn_aggregate_take_place(const EvnStream *stream, Oid view, Oid replaced)
+{
+	char  *name = get_rel_name(replaced);
+	Oid	   userid;
+	int	   sec_context;
+	EvnSpi spi;
+
+	if (name == NULL) /* dropped meanwhile: the new one keeps the name it has */
+	{
+		take_options(replaced, view);
+		return true;
+	}
+	if (!lock_parts(replaced) || !lock_parts(view))
+		return false;
+	take_options(replaced, view);
 	GetUserIdAndSecContext(&userid, &sec_context);
 	SetUserIdAndSecContext(stream->owner, sec_context | SECURITY_LOCAL_USERID_CHANGE);
-	if (get_rel_name(replaced) != NULL) /* dropped meanwhile: then the name is free */
-	{
-		char *name = get_rel_name(replaced);
-
-		evn_aggregate_drop(replaced, false);
-		evn_aggregate_rename(view, name);
-	}
+	evn_spi_begin(&spi, InvalidOid);
+	inherit_from(replaced, view);
+	evn_spi_end(&spi);
+	evn_aggregate_drop(replaced, false);
+	evn_aggregate_rename(view, name);
 	SetUserIdAndSecContext(userid, sec_context);
+	return true;
 }

@@ -31,8 +31,12 @@ extern void evn_aggregate_drop(Oid view, bool cascade);
 /* Rename it and its parts. */
 extern void evn_aggregate_rename(Oid view, const char *name);
 
-/* Drop the aggregate that this one replaces, if there is one, and take its name. */
-extern void evn_aggregate_take_place(const EvnStream *stream, Oid view);
+/*
+ * Drop the aggregate that this one replaces and take its name, rights, comment
+ * and retention; false when somebody is using it: to be tried again.  Run by
+ * the superuser; the stream is locked.
+ */
+extern bool evn_aggregate_take_place(const EvnStream *stream, Oid view, Oid replaced);
 
 /* Make the objects of an aggregate depend on each other and on the stream; may be repeated. */
 extern void evn_aggregate_depend(Oid stream, Oid view, Oid query, Oid storage);

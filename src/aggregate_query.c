@@ -18,6 +18,7 @@
 
 #include "access/sysattr.h"
 #include "access/table.h"
+#include "catalog/heap.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_class.h"
@@ -30,6 +31,7 @@
 #include "optimizer/optimizer.h"
 #include "optimizer/tlist.h"
 #include "parser/analyze.h"
+#include "parser/parse_relation.h"
 #include "parser/parser.h"
 #include "parser/parsetree.h"
 #include "rewrite/rewriteHandler.h"
@@ -108,16 +110,14 @@ check_shape(EvnAggregateQuery *result, const Query *query)
 		object(result, "it locks rows", "Leave FOR UPDATE and FOR SHARE out.");
 }
 
+/* Functions of the range table count as well: a subquery's, a function's in FROM. */
 static void
 check_functions(EvnAggregateQuery *result, Query *query)
 {
-	Node *targets = evn_group_expression(query, (Node *) query->targetList);
-
-	if (contain_volatile_functions(targets) || contain_volatile_functions((Node *) query->jointree))
+	if (contain_volatile_functions((Node *) query))
 		object(result, "it calls volatile functions",
 			   "Use immutable functions of the stream's columns.");
-	else if (contain_mutable_functions(targets) ||
-			 contain_mutable_functions((Node *) query->jointree))
+	else if (contain_mutable_functions((Node *) query))
 		object(
 			result,
 			"it calls functions whose result depends on the time of the call or on settings",
@@ -410,24 +410,20 @@ collect_columns(Node *node, ColumnSearch *search)
 	if (IsA(node, Query))
 	{
 		search->depth++;
-		query_tree_walker((Query *) node, collect_columns, search, 0);
+		query_tree_walker((Query *) node, collect_columns, search, QTW_IGNORE_JOINALIASES);
 		search->depth--;
 		return false;
 	}
 	return expression_tree_walker(node, collect_columns, search);
 }
 
-/* Whether the node reads a column of another aggregate that is not a group key of it. */
+/* Whether one of the columns is not a group key of the other aggregate that is read. */
 static bool
-reads_results(const EvnAggregateQuery *result, const EvnAggregateQuery *parent, Node *node)
+has_results(const EvnAggregateQuery *parent, const Bitmapset *columns)
 {
-	ColumnSearch search = {result->rtindex, 0, NULL};
-	int			 column = -1;
+	int column = -1;
 
-	if (parent == NULL)
-		return false;
-	collect_columns(node, &search);
-	while ((column = bms_next_member(search.columns, column)) >= 0)
+	while ((column = bms_next_member(columns, column)) >= 0)
 	{
 		int i = column + FirstLowInvalidHeapAttributeNumber - 1;
 
@@ -435,6 +431,44 @@ reads_results(const EvnAggregateQuery *result, const EvnAggregateQuery *parent, 
 			return true;
 	}
 	return false;
+}
+
+/* Whether the node reads a column of another aggregate that is not a group key of it. */
+static bool
+reads_results(const EvnAggregateQuery *result, const EvnAggregateQuery *parent, Node *node)
+{
+	ColumnSearch search = {result->rtindex, 0, NULL};
+
+	if (parent == NULL)
+		return false;
+	collect_columns(node, &search);
+	return has_results(parent, search.columns);
+}
+
+/* The same of what decides which rows there are: joins, WHERE, and lateral items of FROM. */
+static bool
+rows_read_results(const EvnAggregateQuery *result, const EvnAggregateQuery *parent)
+{
+	ColumnSearch search = {result->rtindex, 0, NULL};
+
+	if (parent == NULL)
+		return false;
+	collect_columns((Node *) result->query->jointree, &search);
+	range_table_walker(result->query->rtable, collect_columns, &search, QTW_IGNORE_JOINALIASES);
+	return has_results(parent, search.columns);
+}
+
+/* A row has no system columns before it is stored. */
+static void
+check_system_columns(EvnAggregateQuery *result)
+{
+	ColumnSearch search = {result->rtindex, 0, NULL};
+	int			 first;
+
+	query_tree_walker(result->query, collect_columns, &search, QTW_IGNORE_JOINALIASES);
+	first = bms_next_member(search.columns, -1);
+	if (first >= 0 && first + FirstLowInvalidHeapAttributeNumber < 0)
+		object(result, "it reads a system column", "Use the stream's own columns.");
 }
 
 /* Over another aggregate only what merges its column can be kept, as part of a group comes at a time. */
@@ -510,6 +544,19 @@ check_key(EvnAggregateQuery *result, const EvnAggregateQuery *parent, EvnAggrega
 }
 
 static void
+check_name(EvnAggregateQuery *result, int i, const char *name)
+{
+	bool taken = strcmp(name, EVN_ROWS_COLUMN) == 0 || strcmp(name, EVN_SLOT_COLUMN) == 0 ||
+				 SystemAttributeByName(name) != NULL;
+
+	for (int k = 0; k < i; k++)
+		taken = taken || strcmp(result->columns[k].name, result->columns[i].name) == 0;
+	if (taken)
+		object(result, psprintf("column name %s is taken", result->columns[i].name),
+			   "Choose another name with AS.");
+}
+
+static void
 read_column(EvnAggregateQuery *result, const EvnAggregateQuery *parent, int i, TargetEntry *entry)
 {
 	EvnAggregateColumn *column = &result->columns[i];
@@ -517,15 +564,17 @@ read_column(EvnAggregateQuery *result, const EvnAggregateQuery *parent, int i, T
 
 	column->name = pstrdup(quote_identifier(entry->resname));
 	column->type_id = exprType(expr);
+	column->collation = exprCollation(expr);
 	column->type = format_type_extended(column->type_id, exprTypmod(expr),
 										FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY);
 	column->is_key =
 		entry->ressortgroupref != 0 &&
 		get_sortgroupref_clause_noerr(entry->ressortgroupref, result->query->groupClause) != NULL;
-	if (i < result->ncolumns - 1 && (strcmp(entry->resname, EVN_ROWS_COLUMN) == 0 ||
-									 strcmp(entry->resname, EVN_SLOT_COLUMN) == 0))
-		object(result, psprintf("column name %s is taken", column->name),
-			   "Choose another name with AS.");
+	if (i < result->ncolumns - 1)
+		check_name(result, i, entry->resname);
+	if (get_typtype(column->type_id) == TYPTYPE_PSEUDO)
+		object(result, psprintf("column %s is of pseudo-type %s", column->name, column->type),
+			   "Select its parts.");
 	if (!column->is_key)
 		read_aggregate(result, parent, column, expr);
 	else if (result->bucket < 0 && read_time_bucket(result, expr))
@@ -614,7 +663,8 @@ read_source(EvnAggregateQuery *result)
 		object(
 			result, "an outer join makes up rows where the stream has none",
 			"Let the stream stand on the side that is kept whole: FROM stream LEFT JOIN lookup.");
-	if (reads_results(result, parent, (Node *) result->query->jointree))
+	check_system_columns(result);
+	if (rows_read_results(result, parent))
 		object(result, "it filters or joins by a result that still changes",
 			   "Use group keys of the aggregate it reads, or filter when reading.");
 	read_columns(result, parent);
@@ -637,8 +687,12 @@ evn_aggregate_query_check(Query *query)
 			   "Make an aggregate of each part and combine them in a view.");
 		return result;
 	}
+	query->targetList = (List *) evn_flatten_joins(query, (Node *) query->targetList);
+	query->jointree = (FromExpr *) evn_flatten_joins(query, (Node *) query->jointree);
 	check_shape(result, query);
 	check_functions(result, query);
+	if (isQueryUsingTempRelation(query))
+		object(result, "it reads a temporary table", "Workers cannot see it; use an ordinary one.");
 	find_source(result, query);
 	if (result->rtindex != 0)
 		read_source(result);
@@ -754,6 +808,10 @@ evn_aggregate_query_columns(const EvnAggregateQuery *query)
 {
 	ColumnSearch search = {query->rtindex, 0, NULL};
 
-	query_tree_walker(query->query, collect_columns, &search, 0);
+	query_tree_walker(query->query, collect_columns, &search, QTW_IGNORE_JOINALIASES);
+	/* a whole row is all of its columns */
+	if (bms_is_member(InvalidAttrNumber - FirstLowInvalidHeapAttributeNumber, search.columns))
+		search.columns = bms_add_range(search.columns, 1 - FirstLowInvalidHeapAttributeNumber,
+									   MaxAttrNumber - FirstLowInvalidHeapAttributeNumber);
 	return search.columns;
 }

@@ -26,6 +26,7 @@ typedef struct EvnAggregateColumn
 	char *name; /* quoted as needed */
 	char *type; /* for DDL */
 	Oid	  type_id;
+	Oid	  collation;
 	bool  is_key;
 	/* of aggregates: expressions as in evilnet.mergeable_aggregate, {schema} and {type} filled in */
 	char *combine;

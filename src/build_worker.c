@@ -21,38 +21,44 @@
 #include "spi.h"
 #include "worker.h"
 
+#define BLOCKED_MS	500 /* until somebody has read what is to be swapped */
 #define FIRST_WIDTH (INT64CONST(60) * USECS_PER_MINUTE)
 
-/* Build one piece; false when nothing is left, or the stream is gone. */
-static bool
-build_piece(Oid relid, int64 *width)
+/* Do one step; nothing is left either when the stream is gone. */
+static EvnBuildProgress
+step(Oid relid, int64 *width)
 {
-	EvnStream *stream = NULL;
-	bool	   more = false;
+	EvnStream		*stream = NULL;
+	EvnBuildProgress progress = EVN_BUILD_DONE;
 
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	if (evn_spi_catalog_usable(LOG))
 		stream = evn_stream_load(relid);
 	if (stream != NULL)
-		more = evn_aggregate_build_step(evn_aggregate_build_open(stream, ShareRowExclusiveLock),
-										width);
+		progress = evn_aggregate_build_step(evn_aggregate_build_open(stream, ShareRowExclusiveLock),
+											width);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
-	return more;
+	return progress;
 }
 
 static void
 build(EvnWorkerSlot *slot)
 {
-	int64 width = FIRST_WIDTH;
+	int64			 width = FIRST_WIDTH;
+	EvnBuildProgress progress = EVN_BUILD_MORE;
 
 	evn_worker_set_state(EVN_WORKER_RUNNING);
 	PG_TRY();
 	{
-		do
+		while (progress != EVN_BUILD_DONE)
+		{
 			evn_worker_check_interrupts();
-		while (build_piece(slot->stream, &width));
+			progress = step(slot->stream, &width);
+			if (progress == EVN_BUILD_BLOCKED)
+				evn_worker_wait(BLOCKED_MS);
+		}
 	}
 	PG_CATCH();
 	{

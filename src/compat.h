@@ -119,6 +119,17 @@ evn_group_expression(Query *query, Node *node)
 	return node;
 }
 
+/* Variables of joins replaced by those of the joined tables; 16 added an argument that may be left out. */
+static inline Node *
+evn_flatten_joins(Query *query, Node *node)
+{
+#if PG_VERSION_NUM >= 160000
+	return flatten_join_alias_vars(NULL, query, node);
+#else
+	return flatten_join_alias_vars(query, node);
+#endif
+}
+
 /* Permissions stood in the range table entry itself until 15. */
 static inline void
 evn_rte_forget_permissions(RangeTblEntry *rte)

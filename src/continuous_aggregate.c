@@ -159,6 +159,7 @@ read_member(EvnAggregates *aggregates, uint64 row)
 	Oid			  view = DatumGetObjectId(evn_spi_value(row, 1));
 	EvnAggregate *aggregate = evn_aggregates_find(aggregates, view);
 	Oid			  query_view = DatumGetObjectId(evn_spi_value(row, 2));
+	bool		  isnull;
 
 	if (aggregate == NULL)
 		aggregate = make_aggregate(aggregates, view);
@@ -172,6 +173,9 @@ read_member(EvnAggregates *aggregates, uint64 row)
 	aggregate->built_from = time_or_beginning(row, 7);
 	aggregate->results_since = time_or_beginning(row, 8);
 	aggregate->folded_until = time_or_beginning(row, 9);
+	aggregate->replaces = DatumGetObjectId(evn_spi_value_or_null(row, 10, &isnull));
+	if (isnull)
+		aggregate->replaces = InvalidOid;
 	return aggregate;
 }
 
@@ -201,7 +205,7 @@ read_members(EvnAggregates *aggregates)
 	evn_spi_execf(SPI_OK_SELECT,
 				  "SELECT aggregate::pg_catalog.oid, query::pg_catalog.oid,"
 				  " storage::pg_catalog.oid, source::pg_catalog.oid, enabled, notify,"
-				  " built_from, results_since, folded_until"
+				  " built_from, results_since, folded_until, replaces::pg_catalog.oid"
 				  " FROM evilnet.continuous_aggregate WHERE stream = %u ORDER BY level, storage",
 				  aggregates->stream->relid);
 	for (uint64 i = 0; i < SPI_processed; i++)

@@ -21,10 +21,11 @@
 
 typedef struct EvnAggregate
 {
-	Oid					 view; /* its name */
-	Oid					 query_view;
-	Oid					 storage;
-	Oid					 source; /* the stream's table, or another aggregate's view */
+	Oid view; /* its name */
+	Oid query_view;
+	Oid storage;
+	Oid source;	  /* the stream's table, or another aggregate's view */
+	Oid replaces; /* the aggregate whose place it takes when it is built, or InvalidOid */
 	struct EvnAggregate *parent; /* that other aggregate, else NULL */
 	bool				 enabled;
 	bool				 notify;

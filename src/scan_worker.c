@@ -81,7 +81,7 @@ scan_enter(Oid dbid)
 		EVN_BUILDER) ", s.workers, 0" \
 					 " FROM evilnet.stream s WHERE s.home = evilnet.home() AND EXISTS" \
 					 " (SELECT FROM evilnet.continuous_aggregate a" \
-					 "  WHERE a.stream = s.stream AND a.enabled AND a.built_from IS NOT NULL)"
+					 "  WHERE a.stream = s.stream AND a.enabled AND (a.built_from IS NOT NULL OR a.replaces IS NOT NULL))"
 
 static WantedWorker *
 read_wanted(MemoryContext context, int *nwanted)

@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -124,6 +125,10 @@ evn_store_messages(PG_FUNCTION_ARGS)
 	int				 n;
 
 	evn_shmem_require();
+	/* an older snapshot would miss posts, notices and aggregates that are there by now */
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR, (errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+						errmsg("messages can be stored in READ COMMITTED transactions only")));
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	ingest.stream = owned_stream(PG_GETARG_OID(0));

@@ -171,8 +171,8 @@ evn_stream_load(Oid relid)
 	return stream;
 }
 
-void
-evn_stream_require_owned(Oid relid)
+static void
+require_owned(Oid relid, const char *lock)
 {
 	char  *name = get_rel_name(relid);
 	EvnSpi spi;
@@ -185,13 +185,25 @@ evn_stream_require_owned(Oid relid)
 	if (!evn_owns_relation(relid, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, name);
 	evn_spi_begin(&spi, evn_spi_catalog_owner());
-	/* who drops it meanwhile is waited for */
-	found = evn_spi_execf(SPI_OK_SELECT, "SELECT FROM evilnet.stream WHERE stream = %u FOR UPDATE",
-						  relid) > 0;
+	found = evn_spi_execf(SPI_OK_SELECT, "SELECT FROM evilnet.stream WHERE stream = %u %s", relid,
+						  lock) > 0;
 	evn_spi_end(&spi);
 	if (!found)
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("\"%s\" is not a stream", name),
 						errhint("evilnet.stream lists the streams.")));
+}
+
+void
+evn_stream_require_owned(Oid relid)
+{
+	/* who drops it meanwhile is waited for */
+	require_owned(relid, "FOR UPDATE");
+}
+
+void
+evn_stream_check_owned(Oid relid)
+{
+	require_owned(relid, "");
 }
 
 void
@@ -268,13 +280,29 @@ evn_stream_first_partition(Relation rel, int64 *until)
 	return InvalidOid;
 }
 
+char *
+evn_stream_partition_name(Oid relid, const char *suffix)
+{
+	char *base = get_rel_name(relid);
+	int	  room = NAMEDATALEN - 1 - (int) strlen(suffix);
+
+	/* two names that differ at their ends only must not meet */
+	if (strlen(base) > room)
+	{
+		char *unique = psprintf("_%u", relid);
+
+		base = psprintf("%.*s%s", pg_mbcliplen(base, strlen(base), room - (int) strlen(unique)),
+						base, unique);
+	}
+	return psprintf("%s%s", base, suffix);
+}
+
 static char *
 partition_name(Oid relid, int64 start, int64 partition_us)
 {
 	struct pg_tm tm;
 	fsec_t		 fsec;
 	char		 suffix[32];
-	char		*base = get_rel_name(relid);
 
 	if (timestamp2tm(start, NULL, &tm, &fsec, NULL, NULL) != 0)
 		elog(ERROR, "timestamp out of range");
@@ -283,8 +311,7 @@ partition_name(Oid relid, int64 start, int64 partition_us)
 	else
 		snprintf(suffix, sizeof(suffix), "_p%04d%02d%02d_%02d%02d", tm.tm_year, tm.tm_mon,
 				 tm.tm_mday, tm.tm_hour, tm.tm_min);
-	return psprintf("%.*s%s", pg_mbcliplen(base, strlen(base), NAMEDATALEN - 1 - strlen(suffix)),
-					base, suffix);
+	return evn_stream_partition_name(relid, suffix);
 }
 
 /* A literal that reads the same whatever the session's time zone is. */

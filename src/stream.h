@@ -61,6 +61,9 @@ extern EvnStream *evn_stream_load(Oid relid);
  */
 extern void evn_stream_require_owned(Oid relid);
 
+/* The same without a lock, for those who only read. */
+extern void evn_stream_check_owned(Oid relid);
+
 /* attribute numbers by column; raises when a column is missing, 0 for an absent raw */
 extern void evn_stream_columns(Relation rel, AttrNumber attnums[EVN_NCOLUMNS]);
 
@@ -104,6 +107,9 @@ extern Oid evn_stream_first_partition(Relation rel, int64 *until);
  */
 extern void evn_stream_make_partition(Oid relid, TimestampTz ts, int64 partition_us, int fillfactor,
 									  const char *unique_column, const char *brin_column);
+
+/* Name of the partition with that suffix (_pYYYYMMDD...), in which a name too long is cut. */
+extern char *evn_stream_partition_name(Oid relid, const char *suffix);
 
 /* Let the relation depend on the object of that catalog class, so that it is dropped along. */
 extern void evn_stream_depend(Oid relid, Oid class, Oid on, DependencyType type);
