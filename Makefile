@@ -4,7 +4,7 @@
 # a PostgreSQL with its server headers.  The commands of this house bring their
 # own set-up and live in test/tools, one script each.
 
-HOUSE = bench check demo down format format-check fuzz help psql setup up
+HOUSE = bench bench-peers check demo down format format-check fuzz help psql setup up
 ours := $(filter $(HOUSE),$(MAKECMDGOALS))
 
 .DEFAULT_GOAL := all
@@ -34,6 +34,8 @@ fuzz:
 	@test/tools/check fuzz
 bench:
 	@test/bench/run
+bench-peers:
+	@test/bench/peers
 format:
 	@test/tools/format
 format-check:
