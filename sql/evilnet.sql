@@ -489,6 +489,13 @@ CREATE TRIGGER stream_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON ev
 -- Continuous aggregates: catalog
 -- ---------------------------------------------------------------------------
 
+CREATE AGGREGATE evilnet.total(bigint) (
+	SFUNC = pg_catalog.int8pl,
+	STYPE = bigint,
+	COMBINEFUNC = pg_catalog.int8pl,
+	PARALLEL = SAFE);
+COMMENT ON AGGREGATE evilnet.total(bigint) IS 'sum of bigint as bigint, several times as fast as sum(), which gives numeric; null for no values, an error where the total is out of range';
+
 CREATE TABLE evilnet.mergeable_aggregate (
 	provider name NOT NULL,
 	aggregate name NOT NULL,
@@ -510,8 +517,9 @@ COMMENT ON COLUMN evilnet.mergeable_aggregate.merge IS 'the aggregate function o
 COMMENT ON COLUMN evilnet.mergeable_aggregate.compare IS 'expression of {column} that evilnet.verify_continuous_aggregate compares; what is approximate needs one that is not';
 COMMENT ON COLUMN evilnet.mergeable_aggregate.builtin IS 'came with evilnet';
 INSERT INTO evilnet.mergeable_aggregate (provider, aggregate, combine, negate, read, merge, builtin) VALUES
-	('pg_catalog', 'count', '{old} + {new}', '- {new}', 'pg_catalog.sum({column})::{type}', 'sum', true),
+	('pg_catalog', 'count', '{old} + {new}', '- {new}', 'evilnet.total({column})', 'sum', true),
 	('pg_catalog', 'sum', 'coalesce({old} + {new}, {old}, {new})', '- {new}', 'pg_catalog.sum({column})::{type}', 'sum', true),
+	('evilnet', 'total', 'coalesce({old} + {new}, {old}, {new})', '- {new}', 'evilnet.total({column})', 'total', true),
 	('pg_catalog', 'min', 'least({old}, {new})', NULL, 'pg_catalog.min({column})', 'min', true),
 	('pg_catalog', 'max', 'greatest({old}, {new})', NULL, 'pg_catalog.max({column})', 'max', true),
 	('pg_catalog', 'bool_and', 'coalesce({old} AND {new}, {old}, {new})', NULL, 'pg_catalog.bool_and({column})', 'bool_and', true),

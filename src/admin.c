@@ -23,6 +23,7 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -492,8 +493,13 @@ evn_admin_drop_stream(PG_FUNCTION_ARGS)
 
 	evn_stream_require_owned(relid);
 	restore_dependencies(relid);
-	/* positions first, as a worker takes them first */
+	/* in the order of workers and the builder: positions, the table, the catalog */
 	evn_spi_begin(&spi, evn_spi_catalog_owner());
+	evn_spi_execf(SPI_OK_SELECT,
+				  "SELECT FROM evilnet.stream_offset WHERE stream = %u"
+				  " ORDER BY kafka_partition FOR UPDATE",
+				  relid);
+	LockRelationOid(relid, AccessExclusiveLock);
 	evn_spi_execf(SPI_OK_DELETE, "DELETE FROM evilnet.stream WHERE stream = %u", relid);
 	evn_spi_end(&spi);
 	evn_spi_begin(&spi, InvalidOid);

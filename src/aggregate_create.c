@@ -113,7 +113,7 @@ create_view(const Names *names, const EvnAggregateQuery *query)
 				evn_aggregate_fill(column->read, "{column}", psprintf("s.%s", column->name)),
 				column->name);
 	}
-	appendStringInfo(&sql, " FROM %s s GROUP BY %s HAVING pg_catalog.sum(s.%s) > 0", names->slots,
+	appendStringInfo(&sql, " FROM %s s GROUP BY %s HAVING evilnet.total(s.%s) > 0", names->slots,
 					 keys.data, EVN_ROWS_COLUMN);
 	evn_spi_exec(sql.data, SPI_OK_UTILITY);
 	evn_spi_execf(SPI_OK_UTILITY,

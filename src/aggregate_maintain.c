@@ -137,7 +137,7 @@ fold_sql(const EvnAggregate *aggregate, const char *span)
 	}
 	return psprintf("WITH d AS (DELETE FROM %s s WHERE %s RETURNING *)"
 					" INSERT INTO %s (%s%s) SELECT %s%d FROM d GROUP BY %s"
-					" HAVING pg_catalog.sum(d.%s) <> 0",
+					" HAVING evilnet.total(d.%s) <> 0",
 					storage, span, storage, names.data, EVN_SLOT_COLUMN, columns.data, FOLD_SLOT,
 					keys.data, EVN_ROWS_COLUMN);
 }

@@ -310,6 +310,8 @@ read_mergeable(EvnAggregateColumn *column, const Aggref *agg)
 		column->read = expression_value(3, schema, column->type);
 		column->merge = pstrdup(NameStr(*DatumGetName(evn_spi_value(0, 4))));
 		column->compare = expression_value(5, schema, column->type);
+		if (strcmp(column->merge, "sum") == 0 && column->type_id == INT8OID)
+			column->read = "evilnet.total({column})";
 		/* sums of floating point numbers depend on the order of their parts */
 		if (column->type_id == FLOAT4OID || column->type_id == FLOAT8OID)
 			column->compare = "pg_catalog.to_char({column}, '9.99999999EEEE')";
@@ -471,6 +473,17 @@ check_system_columns(EvnAggregateQuery *result)
 		object(result, "it reads a system column", "Use the stream's own columns.");
 }
 
+/* Whether an aggregate function merges the column: the one it names, or for sums of bigint the total. */
+static bool
+merges(const Aggref *agg, const EvnAggregateColumn *column)
+{
+	const char *name = get_func_name(agg->aggfnoid);
+
+	return strcmp(name, column->merge) == 0 ||
+		   (strcmp(name, "total") == 0 && strcmp(column->merge, "sum") == 0 &&
+			column->type_id == INT8OID);
+}
+
 /* Over another aggregate only what merges its column can be kept, as part of a group comes at a time. */
 static void
 check_merge_of(EvnAggregateQuery *result, const EvnAggregateQuery *parent, const Aggref *agg,
@@ -484,7 +497,7 @@ check_merge_of(EvnAggregateQuery *result, const EvnAggregateQuery *parent, const
 		object(result,
 			   psprintf("column %s does not merge a result of the aggregate it reads", column),
 			   "Over another aggregate use sum of counts and sums, min of min, and so on.");
-	else if (strcmp(get_func_name(agg->aggfnoid), parent->columns[var->varattno - 1].merge) != 0)
+	else if (!merges(agg, &parent->columns[var->varattno - 1]))
 		object(result,
 			   psprintf("column %s applies %s to a result that is merged by %s", column,
 						get_func_name(agg->aggfnoid), parent->columns[var->varattno - 1].merge),
@@ -494,13 +507,33 @@ check_merge_of(EvnAggregateQuery *result, const EvnAggregateQuery *parent, const
 			   "Filter by group keys, or when reading.");
 }
 
+/*
+ * The aggregate function of a column.  A sum of bigint is numeric; cast back to
+ * bigint it is as exact, so that one may be written.
+ */
+static Aggref *
+plain_aggregate(Node *expr)
+{
+	if (IsA(expr, FuncExpr) && ((FuncExpr *) expr)->funcformat != COERCE_EXPLICIT_CALL &&
+		exprType(expr) == INT8OID)
+	{
+		Node *arg = linitial(((FuncExpr *) expr)->args);
+
+		if (IsA(arg, Aggref) && exprType(arg) == NUMERICOID &&
+			list_length(((Aggref *) arg)->args) == 1 &&
+			exprType((Node *) linitial_node(TargetEntry, ((Aggref *) arg)->args)->expr) == INT8OID)
+			return (Aggref *) arg;
+	}
+	return IsA(expr, Aggref) ? (Aggref *) expr : NULL;
+}
+
 static void
 read_aggregate(EvnAggregateQuery *result, const EvnAggregateQuery *parent,
 			   EvnAggregateColumn *column, Node *expr)
 {
-	Aggref *agg = (Aggref *) expr;
+	Aggref *agg = plain_aggregate(expr);
 
-	if (!IsA(agg, Aggref))
+	if (agg == NULL)
 	{
 		object(result,
 			   psprintf("column %s is neither a group key nor a plain aggregate", column->name),
@@ -520,7 +553,7 @@ read_aggregate(EvnAggregateQuery *result, const EvnAggregateQuery *parent,
 			   MERGE_HINT);
 		return;
 	}
-	if (strcmp(provider_of(agg->aggfnoid), "pg_catalog") != 0)
+	if (column->negate == NULL && strcmp(provider_of(agg->aggfnoid), "pg_catalog") != 0)
 		result->has_sketches = true;
 	check_negation(result, parent, column, agg);
 	if (parent != NULL)
@@ -585,21 +618,19 @@ read_column(EvnAggregateQuery *result, const EvnAggregateQuery *parent, int i, T
 		result->can_negate = false;
 }
 
-/* The number of rows of the group, as the last column: counted, or the sum of those of the source's. */
+/* The number of rows of the group, as the last column: counted, or the total of those of the source's. */
 static TargetEntry *
 row_count_entry(const EvnAggregateQuery *result, const EvnAggregateQuery *parent, AttrNumber resno)
 {
-	const char *type = parent == NULL ? NULL : parent->columns[parent->ncolumns - 1].type;
-	const char *sql = type == NULL ? "SELECT pg_catalog.count(*)"
-								   : psprintf("SELECT pg_catalog.sum(NULL::%s)", type);
+	const char *sql = parent == NULL ? "SELECT pg_catalog.count(*)"
+									 : "SELECT evilnet.total(NULL::pg_catalog.int8)";
 	RawStmt	   *raw = linitial_node(RawStmt, pg_parse_query(sql));
 	Query	   *query = parse_analyze_fixedparams(raw, "", NULL, 0, NULL);
 	Aggref	   *agg = (Aggref *) linitial_node(TargetEntry, query->targetList)->expr;
 
 	if (parent != NULL)
 		linitial_node(TargetEntry, agg->args)->expr =
-			(Expr *) makeVar(result->rtindex, parent->ncolumns,
-							 parent->columns[parent->ncolumns - 1].type_id, -1, InvalidOid, 0);
+			(Expr *) makeVar(result->rtindex, parent->ncolumns, INT8OID, -1, InvalidOid, 0);
 	return makeTargetEntry((Expr *) agg, resno, pstrdup(EVN_ROWS_COLUMN), false);
 }
 

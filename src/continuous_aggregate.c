@@ -322,19 +322,6 @@ compare_int64(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* How many source rows a row of the delta stands for; a sum of counts is numeric. */
-static int64
-row_count(const EvnAggregate *aggregate, TupleTableSlot *slot)
-{
-	const EvnAggregateQuery *query = aggregate->plan.query;
-	bool					 isnull;
-	Datum					 value = slot_getattr(slot, query->ncolumns, &isnull);
-
-	if (query->columns[query->ncolumns - 1].type_id == NUMERICOID)
-		value = DirectFunctionCall1(numeric_int8, value);
-	return DatumGetInt64(value);
-}
-
 /*
  * The time buckets of a delta in order; some may stand there more than once.
  * Counts the rows of buckets that were over at seen_until.
@@ -360,7 +347,7 @@ delta_buckets(EvnAggregate *aggregate, int64 seen_until, int *nbuckets)
 		if (n == 0 || buckets[n - 1] != bucket)
 			buckets[n++] = bucket;
 		if (bucket < seen_until && evn_time_bucket_next(&query->time_bucket, bucket) <= seen_until)
-			aggregate->late += row_count(aggregate, slot);
+			aggregate->late += DatumGetInt64(slot_getattr(slot, query->ncolumns, &isnull));
 	}
 	ExecDropSingleTupleTableSlot(slot);
 	qsort(buckets, n, sizeof(int64), compare_int64);

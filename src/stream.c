@@ -196,8 +196,8 @@ require_owned(Oid relid, const char *lock)
 void
 evn_stream_require_owned(Oid relid)
 {
-	/* who drops it meanwhile is waited for */
-	require_owned(relid, "FOR UPDATE");
+	/* who drops it meanwhile is waited for; foreign keys may be checked, as the builder does */
+	require_owned(relid, "FOR NO KEY UPDATE");
 }
 
 void

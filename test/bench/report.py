@@ -13,6 +13,13 @@ TITLES = {
     "sql_counts": "COPY + SQL: counts",
     "spark_counts": "Spark: counts",
     "copy_text": "COPY of ready rows",
+    "aggregates_0": "no aggregate",
+    "aggregates_1": "1 aggregate",
+    "aggregates_4": "4 aggregates",
+    "aggregates_16": "16 aggregates",
+    "aggregates_history": "1 aggregate with 10 million older buckets",
+    "hot_1": "one hot group, 1 worker",
+    "hot_2": "one hot group, 2 workers",
 }
 
 
@@ -28,8 +35,8 @@ def read_results(path):
 
 def check(case, measures, messages):
     """A speed at which the counts are wrong is none."""
-    expected = ["posts"] if not case.endswith("_counts") else []
-    expected += ["counted"] if case != "copy_text" else []
+    expected = ["posts"] if case.endswith(("_rows", "_rows_dedup", "copy_text")) else []
+    expected += ["counted"] if case not in ("copy_text", "aggregates_0") else []
     for measure in expected:
         if any(value != messages for value in measures[measure] or [0]):
             sys.exit(f"{case}: {measure} {measures[measure]}, not {messages}")
@@ -54,6 +61,30 @@ def stage_row(case, measures, messages):
     total = sum(stages.values())
     return (TITLES[case], f"{statistics.median(measures['wall']) * 1e6 / messages:.2f}", f"{total:.2f}",
             ", ".join(f"{name} {value:.2f}" for name, value in stages.items()))
+
+
+def print_aggregates(results, messages):
+    """Time in the merge stage, per message and aggregate."""
+    for count in (1, 4, 16):
+        measures = results.get(f"aggregates_{count}")
+        if measures:
+            merge = statistics.median(measures["stage merge"]) / messages
+            print(f"{count} aggregate(s): {merge:.2f} microseconds per message in the merge, {merge / count:.2f} for each")
+    one, history = results.get("aggregates_1"), results.get("aggregates_history")
+    if one and history:
+        ratio = statistics.median(history["stage merge"]) / statistics.median(one["stage merge"])
+        print(f"With 10 million older buckets the merge takes {ratio:.2f} times as long.")
+    one, two = results.get("hot_1"), results.get("hot_2")
+    if one and two:
+        ratio = statistics.median(one["journal"]) / statistics.median(two["journal"])
+        print(f"Two workers on one hot group store {ratio:.2f} times as fast as one.")
+
+
+def print_reads(measures):
+    if measures["differences"] != [0]:
+        sys.exit("the counts by the hour are not those by the minute")
+    print(f"Of {measures['buckets'][0]:,.0f} buckets: top 100 of 5,000 cities over 24 hours {measures['top 100'][0] * 1000:.1f} ms,"
+          f" one city's 24 hours by the minute {measures['series'][0] * 1000:.1f} ms (best of 7)")
 
 
 def print_table(head, rows):
@@ -82,6 +113,9 @@ def main():
     if all(bar):
         times = statistics.median(bar[0]["wall"]) / statistics.median(bar[1]["wall"])
         print(f"evilnet stores rows without repeats and counts them {times:.1f} times as fast as COPY + SQL.")
+    print_aggregates(results, messages)
+    if "reads" in results:
+        print_reads(results["reads"])
 
 
 if __name__ == "__main__":
