@@ -611,7 +611,12 @@ read_column(EvnAggregateQuery *result, const EvnAggregateQuery *parent, int i, T
 	if (!column->is_key)
 		read_aggregate(result, parent, column, expr);
 	else if (result->bucket < 0 && read_time_bucket(result, expr))
+	{
 		result->bucket = i;
+		if (parent != NULL && !evn_time_bucket_composes(&result->time_bucket, &parent->time_bucket))
+			object(result, "its buckets are not made of whole buckets of the aggregate it reads",
+				   "Choose a multiple of that width, or read an aggregate of finer buckets.");
+	}
 	else
 		check_key(result, parent, column, expr);
 	if (!column->is_key && column->negate == NULL)

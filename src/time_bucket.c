@@ -432,3 +432,70 @@ evn_time_bucket(PG_FUNCTION_ARGS)
 		fill_memo(memo, width, origin, zone);
 	PG_RETURN_TIMESTAMPTZ(evn_time_bucket_start(&memo->bucket, PG_GETARG_TIMESTAMPTZ(1)));
 }
+
+static int64
+common_divisor(int64 a, int64 b)
+{
+	while (b != 0)
+	{
+		int64 rest = a % b;
+
+		a = b;
+		b = rest;
+	}
+	return Abs(a);
+}
+
+/* What all UTC offsets of the zone since 1972 are multiples of: an hour for most, a day for UTC. */
+static int64
+offset_step(const EvnTimeBucket *bucket)
+{
+	pg_time_t at = 2 * 365 * SECS_PER_DAY;
+	int64	  step = common_divisor(USECS_PER_DAY, bucket->offset);
+	pg_time_t until = at + INT64CONST(130) * 365 * SECS_PER_DAY; /* rules of today go on for ever */
+	long	  before = 0;
+	long	  after;
+	int		  before_dst;
+	int		  after_dst;
+	pg_time_t next;
+
+	if (bucket->zone == NULL)
+		return step;
+	while (at < until && pg_next_dst_boundary(&at, &before, &before_dst, &next, &after, &after_dst,
+											  bucket->zone) == 1)
+	{
+		step = common_divisor(step, before * USECS_PER_SEC);
+		step = common_divisor(step, after * USECS_PER_SEC);
+		at = next;
+	}
+	return common_divisor(step, before * USECS_PER_SEC);
+}
+
+/* Whether a clock's buckets of part end wherever one of whole does. */
+static bool
+clock_composes(const EvnTimeBucket *whole, const EvnTimeBucket *part, bool same_zone)
+{
+	int64 step = same_zone ? USECS_PER_DAY : common_divisor(offset_step(whole), offset_step(part));
+
+	/* months begin at midnight */
+	if (whole->grid == EVN_GRID_MONTHS)
+		return step % part->width == 0 && part->origin == 0;
+	if (whole->width % part->width != 0 || whole->origin % part->width != part->origin)
+		return false;
+	return step % part->width == 0 || (same_zone && whole->grid == EVN_GRID_CLOCK);
+}
+
+bool
+evn_time_bucket_composes(const EvnTimeBucket *whole, const EvnTimeBucket *part)
+{
+	bool same_zone = whole->zone == part->zone && whole->offset == part->offset;
+
+	if (part->grid == EVN_GRID_CLOCK)
+		return clock_composes(whole, part, same_zone);
+	if (!same_zone || whole->grid < part->grid)
+		return false;
+	if (whole->grid == part->grid)
+		return whole->width % part->width == 0 && whole->origin % part->width == part->origin;
+	/* months of days */
+	return part->width == USECS_PER_DAY && part->origin == 0;
+}

@@ -43,4 +43,7 @@ extern int64 evn_time_bucket_start(const EvnTimeBucket *bucket, int64 ts);
  */
 extern int64 evn_time_bucket_next(const EvnTimeBucket *bucket, int64 start);
 
+/* Whether every bucket of whole is made of whole buckets of part. */
+extern bool evn_time_bucket_composes(const EvnTimeBucket *whole, const EvnTimeBucket *part);
+
 #endif /* EVN_TIME_BUCKET_H */
