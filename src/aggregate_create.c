@@ -143,7 +143,7 @@ write_catalog(const EvnAggregateSpec *spec, const EvnAggregateSource *source, Oi
 			  Oid storage)
 {
 	Oid	   types[8] = {OIDOID, OIDOID, OIDOID, OIDOID, OIDOID, BOOLOID, BOOLOID, OIDOID};
-	char   nulls[8] = "        ";
+	char   nulls[9] = "        ";
 	Datum  values[8];
 	EvnSpi spi;
 

@@ -443,7 +443,7 @@ common_divisor(int64 a, int64 b)
 		a = b;
 		b = rest;
 	}
-	return Abs(a);
+	return a < 0 ? -a : a;
 }
 
 /* What all UTC offsets of the zone since 1972 are multiples of: an hour for most, a day for UTC. */
