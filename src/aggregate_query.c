@@ -674,15 +674,13 @@ read_columns(EvnAggregateQuery *result, const EvnAggregateQuery *parent)
 
 /* The storage of partial results in place of the other aggregate's view. */
 static void
-read_from_storage(EvnAggregateQuery *result)
+read_from_storage(EvnAggregateQuery *result, AttrNumber rows_column)
 {
 	RangeTblEntry *rte = rt_fetch(result->rtindex, result->query->rtable);
 
-	rte->relid = result->source.storage;
+	evn_rte_read_instead(result->query, rte, result->source.storage, rows_column);
 	rte->relkind = get_rel_relkind(rte->relid);
 	rte->inh = true;
-	/* the view's rights were checked when the aggregate was made; the storage is its own */
-	evn_rte_forget_permissions(rte);
 	rte->eref->colnames = lappend(rte->eref->colnames, makeString(pstrdup(EVN_ROWS_COLUMN)));
 	rte->eref->colnames = lappend(rte->eref->colnames, makeString(pstrdup(EVN_SLOT_COLUMN)));
 }
@@ -705,7 +703,7 @@ read_source(EvnAggregateQuery *result)
 			   "Use group keys of the aggregate it reads, or filter when reading.");
 	read_columns(result, parent);
 	if (parent != NULL)
-		read_from_storage(result);
+		read_from_storage(result, parent->ncolumns);
 }
 
 EvnAggregateQuery *

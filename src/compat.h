@@ -40,6 +40,7 @@ evn_json_lex_open(JsonLexContext *lex, const char *json, size_t len)
 #ifdef POSTGRES_H
 
 #include "access/genam.h"
+#include "access/sysattr.h"
 #include "catalog/dependency.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_collation.h"
@@ -49,6 +50,7 @@ evn_json_lex_open(JsonLexContext *lex, const char *json, size_t len)
 #include "executor/executor.h"
 #include "nodes/parsenodes.h"
 #include "optimizer/optimizer.h"
+#include "parser/parse_relation.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -144,6 +146,23 @@ evn_rte_forget_permissions(RangeTblEntry *rte)
 	rte->updatedCols = NULL;
 	rte->extraUpdatedCols = NULL;
 #endif
+}
+
+/* Let the entry read another relation, and one more of its columns, with the rights asked for before. */
+static inline void
+evn_rte_read_instead(Query *query, RangeTblEntry *rte, Oid relid, AttrNumber column)
+{
+#if PG_VERSION_NUM >= 160000
+	RTEPermissionInfo *rights = getRTEPermissionInfo(query->rteperminfos, rte);
+
+	rights->relid = relid;
+	rights->selectedCols =
+		bms_add_member(rights->selectedCols, column - FirstLowInvalidHeapAttributeNumber);
+#else
+	rte->selectedCols =
+		bms_add_member(rte->selectedCols, column - FirstLowInvalidHeapAttributeNumber);
+#endif
+	rte->relid = relid;
 }
 
 /* 16 added a last argument: only summarizing indexes */
