@@ -112,7 +112,11 @@ INSERT INTO form VALUES
 	('some', $$SELECT evilnet.time_bucket('1 day', created_at) AS bucket, count(*) AS tweets FROM tweets WHERE text <> '' AND id % 3 = 1 GROUP BY 1$$),
 	('distinct_authors', $$SELECT evilnet.time_bucket('1 day', created_at) AS bucket, hll_add_agg(hll_hash_bigint(author_id)) AS authors FROM tweets GROUP BY 1$$),
 	('names', $$SELECT evilnet.time_bucket('1 day', created_at) AS "select", lang AS "Lang ""x""", count(*) AS "count(*)", max(id) AS "{column}", min(id) AS "{new}" FROM tweets GROUP BY 1, 2$$);
-SELECT name, evilnet.create_continuous_aggregate(name, query, in_background => false) FROM form;
+\pset tuples_only on
+\set ECHO none
+SELECT format('SELECT evilnet.create_continuous_aggregate(%L, %L, in_background => false)', name, query) FROM form \gexec
+\set ECHO all
+\pset tuples_only off
 SELECT * FROM recount_all();
 -- posts by two workers, new and late; a post whose group is emptied; then deletes of all kinds
 SELECT rows, dead_letters FROM evilnet.store_messages('tweets', (SELECT array_agg(post(i, '2026-02-28 23:00+00'::timestamptz + (i - 400) * interval '5 min', (ARRAY['Toronto', 'Halifax'])[1 + i % 2], tags => ARRAY['five']))
@@ -163,7 +167,7 @@ SELECT schema, aggregate, relation, stream, source, state, built_from, results_s
 	FROM evilnet.stat_continuous_aggregate WHERE aggregate IN ('names', 'tweets_by_city');
 
 -- every one can be dropped, and nothing is left
-SELECT evilnet.drop_continuous_aggregate(name::regclass) FROM form;
+SELECT count(evilnet.drop_continuous_aggregate(name::regclass)) FROM form;
 SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname ~ ('^(' || (SELECT string_agg(name, '|') FROM form) || ')') ORDER BY 1;
 SELECT aggregate FROM evilnet.continuous_aggregate;
 
