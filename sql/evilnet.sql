@@ -601,14 +601,27 @@ SELECT pg_catalog.pg_extension_config_dump('evilnet.late_row', '');
 CREATE FUNCTION evilnet.forget_dropped() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	part record;
 BEGIN
 	-- a dropped extension takes the catalog itself along
 	IF to_regclass('evilnet.stream') IS NULL THEN
 		RETURN;
 	END IF;
-	DELETE FROM evilnet.continuous_aggregate a USING pg_event_trigger_dropped_objects() d
-		WHERE d.classid = 'pg_class'::regclass AND d.objsubid = 0
-			AND d.objid IN (a.aggregate, a.query, a.storage);
+	-- after a restore, which knows of no dependencies of ours, something may be left of it
+	FOR part IN
+		WITH gone AS (DELETE FROM evilnet.continuous_aggregate a USING pg_event_trigger_dropped_objects() d
+			WHERE d.classid = 'pg_class'::regclass AND d.objsubid = 0
+				AND d.objid IN (a.aggregate, a.query, a.storage)
+			RETURNING a.aggregate, a.query, a.storage)
+		SELECT DISTINCT c.oid::regclass AS name, CASE c.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END AS kind
+		FROM gone JOIN pg_class c ON c.oid IN (gone.aggregate, gone.query, gone.storage)
+		ORDER BY kind DESC
+	LOOP
+		IF EXISTS (SELECT FROM pg_class WHERE oid = part.name) THEN
+			EXECUTE format('DROP %s %s', part.kind, part.name);
+		END IF;
+	END LOOP;
 	-- a partition of a stream's table, which was named after its first day and time
 	UPDATE evilnet.stream s SET rows_since = greatest(s.rows_since, p.since + s.partition_interval)
 		FROM (SELECT d.schema_name, m.m[1] AS base,

@@ -435,56 +435,6 @@ evn_admin_create_stream(PG_FUNCTION_ARGS)
 	PG_RETURN_OID(relid);
 }
 
-static void
-depend_aggregates(Oid relid)
-{
-	evn_spi_execf(SPI_OK_SELECT,
-				  "SELECT aggregate::pg_catalog.oid, query::pg_catalog.oid, storage::pg_catalog.oid"
-				  " FROM evilnet.continuous_aggregate WHERE stream = %u",
-				  relid);
-	for (uint64 i = 0; i < SPI_processed; i++)
-		evn_aggregate_depend(relid, DatumGetObjectId(evn_spi_value(i, 1)),
-							 DatumGetObjectId(evn_spi_value(i, 2)),
-							 DatumGetObjectId(evn_spi_value(i, 3)));
-}
-
-static bool
-is_at_home(Oid relid)
-{
-	EvnSpi spi;
-	bool   at_home;
-
-	evn_spi_begin(&spi, evn_spi_catalog_owner());
-	at_home =
-		evn_spi_execf(SPI_OK_SELECT,
-					  "SELECT FROM evilnet.stream WHERE stream = %u AND home = evilnet.home()",
-					  relid) > 0;
-	evn_spi_end(&spi);
-	return at_home;
-}
-
-/* Dependencies of ours are not part of a dump: record them again. */
-static void
-restore_dependencies(Oid relid)
-{
-	EvnStream	  *stream;
-	ForeignServer *server;
-	EvnSpi		   spi;
-
-	if (is_at_home(relid))
-		return;
-	stream = evn_stream_load(relid);
-	server = GetForeignServerByName(stream->server, true);
-	if (server != NULL)
-		evn_stream_depend(relid, ForeignServerRelationId, server->serverid, DEPENDENCY_NORMAL);
-	if (OidIsValid(stream->deletes))
-		evn_stream_depend(stream->deletes, RelationRelationId, relid, DEPENDENCY_INTERNAL);
-	evn_spi_begin(&spi, evn_spi_catalog_owner());
-	depend_aggregates(relid);
-	evn_spi_end(&spi);
-	CommandCounterIncrement();
-}
-
 Datum
 evn_admin_drop_stream(PG_FUNCTION_ARGS)
 {
@@ -492,7 +442,7 @@ evn_admin_drop_stream(PG_FUNCTION_ARGS)
 	EvnSpi spi;
 
 	evn_stream_require_owned(relid);
-	restore_dependencies(relid);
+	evn_aggregate_restore_dependencies(relid);
 	/* in the order of workers and the builder: positions, the table, the catalog */
 	evn_spi_begin(&spi, evn_spi_catalog_owner());
 	evn_spi_execf(SPI_OK_SELECT,
@@ -521,7 +471,7 @@ set_enabled(Oid relid, bool enabled)
 	EvnSpi spi;
 
 	evn_stream_require_owned(relid);
-	restore_dependencies(relid);
+	evn_aggregate_restore_dependencies(relid);
 	evn_spi_begin(&spi, evn_spi_catalog_owner());
 	evn_spi_execf(SPI_OK_UPDATE,
 				  "UPDATE evilnet.stream SET enabled = %s, stop_reason = NULL%s WHERE stream = %u",
@@ -553,7 +503,7 @@ evn_admin_seek(PG_FUNCTION_ARGS)
 	EvnSpi spi;
 
 	evn_stream_require_owned(relid);
-	restore_dependencies(relid);
+	evn_aggregate_restore_dependencies(relid);
 	evn_spi_begin(&spi, evn_spi_catalog_owner());
 	/* the old positions and their journal belong to another log */
 	evn_spi_execf(SPI_OK_DELETE, "DELETE FROM evilnet.stream_offset WHERE stream = %u", relid);

@@ -125,7 +125,10 @@ open_aggregate(Oid view, LOCKMODE lockmode, EvnAggregate **aggregate)
 	if (lockmode == AccessShareLock)
 		evn_stream_check_owned(source.stream);
 	else
+	{
 		evn_stream_require_owned(source.stream);
+		evn_aggregate_restore_dependencies(source.stream);
+	}
 	aggregates = evn_aggregate_build_open(evn_stream_load(source.stream), lockmode);
 	*aggregate = evn_aggregates_find(aggregates, view);
 	if (*aggregate == NULL)

@@ -12,8 +12,10 @@
 #include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_foreign_server.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
+#include "foreign/foreign.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
@@ -136,6 +138,55 @@ evn_aggregate_depend(Oid stream, Oid view, Oid query, Oid storage)
 	evn_stream_depend(view, RelationRelationId, stream, DEPENDENCY_AUTO);
 	evn_stream_depend(query, RelationRelationId, stream, DEPENDENCY_AUTO);
 	evn_stream_depend(storage, RelationRelationId, stream, DEPENDENCY_AUTO);
+}
+
+static void
+depend_aggregates(Oid relid)
+{
+	evn_spi_execf(SPI_OK_SELECT,
+				  "SELECT aggregate::pg_catalog.oid, query::pg_catalog.oid, storage::pg_catalog.oid"
+				  " FROM evilnet.continuous_aggregate WHERE stream = %u",
+				  relid);
+	for (uint64 i = 0; i < SPI_processed; i++)
+		evn_aggregate_depend(relid, DatumGetObjectId(evn_spi_value(i, 1)),
+							 DatumGetObjectId(evn_spi_value(i, 2)),
+							 DatumGetObjectId(evn_spi_value(i, 3)));
+}
+
+static bool
+is_at_home(Oid relid)
+{
+	EvnSpi spi;
+	bool   at_home;
+
+	evn_spi_begin(&spi, evn_spi_catalog_owner());
+	at_home =
+		evn_spi_execf(SPI_OK_SELECT,
+					  "SELECT FROM evilnet.stream WHERE stream = %u AND home = evilnet.home()",
+					  relid) > 0;
+	evn_spi_end(&spi);
+	return at_home;
+}
+
+void
+evn_aggregate_restore_dependencies(Oid relid)
+{
+	EvnStream	  *stream;
+	ForeignServer *server;
+	EvnSpi		   spi;
+
+	if (is_at_home(relid))
+		return;
+	stream = evn_stream_load(relid);
+	server = GetForeignServerByName(stream->server, true);
+	if (server != NULL)
+		evn_stream_depend(relid, ForeignServerRelationId, server->serverid, DEPENDENCY_NORMAL);
+	if (OidIsValid(stream->deletes))
+		evn_stream_depend(stream->deletes, RelationRelationId, relid, DEPENDENCY_INTERNAL);
+	evn_spi_begin(&spi, evn_spi_catalog_owner());
+	depend_aggregates(relid);
+	evn_spi_end(&spi);
+	CommandCounterIncrement();
 }
 
 static void
@@ -264,7 +315,9 @@ rename_partitions(Oid storage)
 		bool  isnull;
 		Oid	  leaf = DatumGetObjectId(SPI_getbinval(leaves->vals[i], leaves->tupdesc, 1, &isnull));
 
-		if (suffix != NULL) /* one that the user attached has a name of its own */
+		/* one that the user attached has a name of its own; one that is cut may have the new one */
+		if (suffix != NULL &&
+			strcmp(get_rel_name(leaf), evn_stream_partition_name(storage, suffix)) != 0)
 			rename_relation("TABLE", leaf, evn_stream_partition_name(storage, suffix));
 	}
 }

@@ -41,4 +41,7 @@ extern bool evn_aggregate_take_place(const EvnStream *stream, Oid view, Oid repl
 /* Make the objects of an aggregate depend on each other and on the stream; may be repeated. */
 extern void evn_aggregate_depend(Oid stream, Oid view, Oid query, Oid storage);
 
+/* The same for all of a stream that was restored: dependencies of ours are not part of a dump. */
+extern void evn_aggregate_restore_dependencies(Oid stream);
+
 #endif /* EVN_AGGREGATE_CREATE_H */

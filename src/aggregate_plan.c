@@ -83,7 +83,7 @@ combined(const EvnAggregateColumn *column, EvnAggregateMerge kind)
 
 	if (kind == EVN_MERGE_REDUCE && column->negate == NULL)
 		return old;
-	return evn_aggregate_fill(evn_aggregate_fill(column->combine, "{old}", old), "{new}", new);
+	return evn_aggregate_fill2(column->combine, "{old}", old, "{new}", new);
 }
 
 /* INSERT INTO storage SELECT delta ... ON CONFLICT DO UPDATE: see the head of this file. */

@@ -264,11 +264,35 @@ provider_of(Oid funcid)
 }
 
 char *
+evn_aggregate_fill2(const char *expression, const char *placeholder, const char *value,
+					const char *placeholder2, const char *value2)
+{
+	StringInfoData result;
+
+	initStringInfo(&result);
+	/* in one pass: a value may look like a placeholder */
+	while (*expression != '\0')
+	{
+		if (strncmp(expression, placeholder, strlen(placeholder)) == 0)
+		{
+			appendStringInfoString(&result, value);
+			expression += strlen(placeholder);
+		}
+		else if (strncmp(expression, placeholder2, strlen(placeholder2)) == 0)
+		{
+			appendStringInfoString(&result, value2);
+			expression += strlen(placeholder2);
+		}
+		else
+			appendStringInfoChar(&result, *expression++);
+	}
+	return result.data;
+}
+
+char *
 evn_aggregate_fill(const char *expression, const char *placeholder, const char *value)
 {
-	return text_to_cstring(DatumGetTextPP(
-		DirectFunctionCall3Coll(replace_text, C_COLLATION_OID, CStringGetTextDatum(expression),
-								CStringGetTextDatum(placeholder), CStringGetTextDatum(value))));
+	return evn_aggregate_fill2(expression, placeholder, value, placeholder, value);
 }
 
 static char *
@@ -279,8 +303,7 @@ expression_value(int column, const char *schema, const char *type)
 
 	if (isnull)
 		return NULL;
-	return evn_aggregate_fill(evn_aggregate_fill(TextDatumGetCString(value), "{schema}", schema),
-							  "{type}", type);
+	return evn_aggregate_fill2(TextDatumGetCString(value), "{schema}", schema, "{type}", type);
 }
 
 /* How this aggregate merges, from evilnet.mergeable_aggregate; false when it does not. */

@@ -94,8 +94,10 @@ extern Query *evn_aggregate_query_over_batch(const EvnAggregateQuery *query, Tup
 extern Query *evn_aggregate_query_over_source(const EvnAggregateQuery *query, int64 since,
 											  int64 until);
 
-/* expression with every placeholder replaced by value */
+/* expression with every placeholder replaced by its value */
 extern char *evn_aggregate_fill(const char *expression, const char *placeholder, const char *value);
+extern char *evn_aggregate_fill2(const char *expression, const char *placeholder, const char *value,
+								 const char *placeholder2, const char *value2);
 
 /* the source's columns the query reads, a Bitmapset offset as in pull_varattnos */
 extern Bitmapset *evn_aggregate_query_columns(const EvnAggregateQuery *query);
