@@ -780,7 +780,7 @@ COMMENT ON FUNCTION evilnet.alter_continuous_aggregate(regclass, name, text, int
 CREATE FUNCTION evilnet.maintain(stream regclass) RETURNS void
 LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'evn_aggregate_admin_maintain';
 COMMENT ON FUNCTION evilnet.maintain(regclass) IS
-'do now what the stream''s first worker does every minute: drop buckets past their retention, and merge the rows that several workers wrote for one group of a bucket that is over; needs ownership';
+'do now what the stream''s first worker does every minute: drop buckets past their retention, merge the rows that several workers wrote for one group of a bucket that is over, and let groups leave alerts; needs ownership';
 
 CREATE FUNCTION evilnet.verify_continuous_aggregate(
 	aggregate regclass,
@@ -790,6 +790,113 @@ RETURNS TABLE (bucket timestamptz, keys jsonb, result text, kept text, counted t
 LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'evn_aggregate_admin_verify';
 COMMENT ON FUNCTION evilnet.verify_continuous_aggregate(regclass, timestamptz, timestamptz) IS
 'run the query of a continuous aggregate over what it reads and return every result of buckets in [since, until) that differs from what is kept: none when all is well; ingest goes on; buckets that are not built, or whose posts were dropped, are left out; needs ownership of the stream';
+
+-- ---------------------------------------------------------------------------
+-- Alerts
+-- ---------------------------------------------------------------------------
+
+CREATE TABLE evilnet.alert (
+	name text PRIMARY KEY CHECK (octet_length(name) BETWEEN 1 AND 63),
+	aggregate regclass NOT NULL REFERENCES evilnet.continuous_aggregate ON DELETE CASCADE,
+	condition text NOT NULL,
+	leave_condition text,
+	notify boolean NOT NULL DEFAULT true,
+	enabled boolean NOT NULL DEFAULT true,
+	error text,
+	created_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX ON evilnet.alert (aggregate);
+COMMENT ON TABLE evilnet.alert IS 'conditions over the groups of continuous aggregates, judged in the transaction that stores the posts';
+COMMENT ON COLUMN evilnet.alert.name IS 'name of the alert';
+COMMENT ON COLUMN evilnet.alert.aggregate IS 'the continuous aggregate';
+COMMENT ON COLUMN evilnet.alert.condition IS 'a group enters when a bucket of it satisfies this expression over the aggregate''s columns; r is the row';
+COMMENT ON COLUMN evilnet.alert.leave_condition IS 'a group leaves when a finished bucket of it satisfies this expression, and not the condition; null for whenever it does not satisfy the condition';
+COMMENT ON COLUMN evilnet.alert.notify IS 'events notify channel evilnet_alert';
+COMMENT ON COLUMN evilnet.alert.enabled IS 'false when it was disabled, by its owner or by an error';
+COMMENT ON COLUMN evilnet.alert.error IS 'the error of an expression that disabled it; null after alter_alert';
+COMMENT ON COLUMN evilnet.alert.created_at IS 'when it was created';
+
+CREATE TABLE evilnet.alert_state (
+	alert text NOT NULL REFERENCES evilnet.alert ON UPDATE CASCADE ON DELETE CASCADE,
+	keys jsonb NOT NULL,
+	bucket timestamptz NOT NULL,
+	entered_at timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (alert, keys)
+);
+COMMENT ON TABLE evilnet.alert_state IS 'the groups for which an alert is on';
+COMMENT ON COLUMN evilnet.alert_state.alert IS 'name of the alert';
+COMMENT ON COLUMN evilnet.alert_state.keys IS 'the group: its keys but the time bucket';
+COMMENT ON COLUMN evilnet.alert_state.bucket IS 'the bucket with which it entered';
+COMMENT ON COLUMN evilnet.alert_state.entered_at IS 'when it entered';
+
+CREATE TABLE evilnet.alert_event (
+	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	alert text NOT NULL REFERENCES evilnet.alert ON UPDATE CASCADE ON DELETE CASCADE,
+	keys jsonb NOT NULL,
+	bucket timestamptz NOT NULL,
+	event text NOT NULL CHECK (event IN ('enter', 'leave')),
+	results jsonb,
+	raised_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX ON evilnet.alert_event (alert, raised_at);
+COMMENT ON TABLE evilnet.alert_event IS 'what entered and left alerts, in the transaction that stored what caused it; kept until you delete it';
+COMMENT ON COLUMN evilnet.alert_event.id IS 'number of the event';
+COMMENT ON COLUMN evilnet.alert_event.alert IS 'name of the alert';
+COMMENT ON COLUMN evilnet.alert_event.keys IS 'the group: its keys but the time bucket';
+COMMENT ON COLUMN evilnet.alert_event.bucket IS 'the bucket that was judged';
+COMMENT ON COLUMN evilnet.alert_event.event IS 'enter or leave';
+COMMENT ON COLUMN evilnet.alert_event.results IS 'the group''s results in that bucket, those of extensions'' types left out; null when it had none';
+COMMENT ON COLUMN evilnet.alert_event.raised_at IS 'when it was found';
+
+ALTER TABLE evilnet.alert ENABLE ROW LEVEL SECURITY;
+ALTER TABLE evilnet.alert_state ENABLE ROW LEVEL SECURITY;
+ALTER TABLE evilnet.alert_event ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON evilnet.alert
+	USING (EXISTS (SELECT FROM evilnet.continuous_aggregate a WHERE a.aggregate = alert.aggregate));
+CREATE POLICY own ON evilnet.alert_state USING (EXISTS (SELECT FROM evilnet.alert l WHERE l.name = alert_state.alert));
+CREATE POLICY own ON evilnet.alert_event USING (EXISTS (SELECT FROM evilnet.alert l WHERE l.name = alert_event.alert));
+GRANT SELECT ON evilnet.alert, evilnet.alert_state TO PUBLIC;
+GRANT SELECT, DELETE ON evilnet.alert_event TO PUBLIC;	-- an owner may clear what was dealt with
+SELECT pg_catalog.pg_extension_config_dump('evilnet.alert', '');
+SELECT pg_catalog.pg_extension_config_dump('evilnet.alert_state', '');
+SELECT pg_catalog.pg_extension_config_dump('evilnet.alert_event', '');
+SELECT pg_catalog.pg_extension_config_dump('evilnet.alert_event_id_seq', '');
+
+CREATE FUNCTION evilnet.alert_changed() RETURNS trigger
+LANGUAGE C AS 'MODULE_PATHNAME', 'evn_alert_admin_changed';
+REVOKE EXECUTE ON FUNCTION evilnet.alert_changed() FROM PUBLIC;
+COMMENT ON FUNCTION evilnet.alert_changed() IS 'trigger: workers read the alerts of an aggregate again with their next batch';
+CREATE TRIGGER alert_changed AFTER INSERT OR UPDATE OR DELETE ON evilnet.alert
+	FOR EACH ROW EXECUTE FUNCTION evilnet.alert_changed();
+
+CREATE FUNCTION evilnet.create_alert(
+	name text,
+	aggregate regclass,
+	condition text,
+	leave text DEFAULT NULL,
+	notify boolean DEFAULT true,
+	if_not_exists boolean DEFAULT false)
+RETURNS void
+LANGUAGE C AS 'MODULE_PATHNAME', 'evn_alert_admin_create';
+COMMENT ON FUNCTION evilnet.create_alert(text, regclass, text, text, boolean, boolean) IS
+'raise an event when a group of a continuous aggregate begins to satisfy a condition, an expression over its columns, and when with a bucket that is over it satisfies leave instead, or has no posts; with notify also on channel evilnet_alert, which everybody in the database may listen to; needs ownership of the stream';
+
+CREATE FUNCTION evilnet.alter_alert(
+	name text,
+	condition text DEFAULT NULL,
+	leave text DEFAULT NULL,
+	notify boolean DEFAULT NULL,
+	enabled boolean DEFAULT NULL,
+	rename_to text DEFAULT NULL)
+RETURNS void
+LANGUAGE C AS 'MODULE_PATHNAME', 'evn_alert_admin_alter';
+COMMENT ON FUNCTION evilnet.alter_alert(text, text, text, boolean, boolean, text) IS
+'change what is not null: the conditions (an empty leave is none), whether events notify, whether the alert is judged, its name; groups that are on stay so until they leave; needs ownership of the stream';
+
+CREATE FUNCTION evilnet.drop_alert(name text, if_exists boolean DEFAULT false) RETURNS void
+LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'evn_alert_admin_drop';
+COMMENT ON FUNCTION evilnet.drop_alert(text, boolean) IS
+'drop an alert with its states and events; needs ownership of the stream';
 
 -- ---------------------------------------------------------------------------
 -- Statistics

@@ -408,6 +408,8 @@ take_options(Oid replaced, Oid view)
 				  "  WHERE o.aggregate = %u), a.retention)"
 				  " WHERE a.aggregate = %u",
 				  replaced, view);
+	evn_spi_execf(SPI_OK_UPDATE, "UPDATE evilnet.alert SET aggregate = %u WHERE aggregate = %u",
+				  view, replaced);
 	evn_spi_end(&spi);
 }
 

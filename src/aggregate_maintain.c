@@ -19,6 +19,7 @@
 
 #include "aggregate_build.h"
 #include "aggregate_maintain.h"
+#include "alert.h"
 #include "compat.h"
 #include "spi.h"
 
@@ -215,5 +216,6 @@ evn_aggregate_maintain(const EvnStream *stream)
 		if (aggregate->enabled && aggregate->built_from == DT_NOBEGIN)
 			fold(aggregates, aggregate);
 	}
+	evn_alert_maintain(aggregates);
 	SetUserIdAndSecContext(userid, sec_context);
 }

@@ -1,7 +1,8 @@
 /*
  * aggregate_maintain.h
  *		What is done to aggregates now and then: dropping buckets that are past
- *		their retention, and folding the slots of buckets that are over.
+ *		their retention, folding the slots of buckets that are over, and judging
+ *		alerts by the buckets that are over.
  */
 #ifndef EVN_AGGREGATE_MAINTAIN_H
 #define EVN_AGGREGATE_MAINTAIN_H

@@ -118,8 +118,8 @@ merge_sql(const EvnAggregatePlan *plan, EvnAggregateMerge kind)
 	return sql.data;
 }
 
-static EphemeralNamedRelation
-make_enr(const char *name, Tuplestorestate *rows, TupleDesc tupdesc)
+EphemeralNamedRelation
+evn_aggregate_plan_relation(const char *name, Tuplestorestate *rows, TupleDesc tupdesc)
 {
 	EphemeralNamedRelation enr = palloc0(sizeof(EphemeralNamedRelationData));
 
@@ -140,7 +140,7 @@ prepare_merge(EvnAggregatePlan *plan, EvnAggregateMerge kind)
 	EvnSpi	   spi;
 
 	evn_spi_begin(&spi, InvalidOid);
-	SPI_register_relation(make_enr(DELTA_RELATION, NULL, plan->delta_desc));
+	SPI_register_relation(evn_aggregate_plan_relation(DELTA_RELATION, NULL, plan->delta_desc));
 	statement = SPI_prepare_cursor(merge_sql(plan, kind), 2, types, CURSOR_OPT_GENERIC_PLAN);
 	if (statement == NULL || SPI_keepplan(statement) != 0)
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
@@ -198,7 +198,7 @@ run_plan(PlannedStmt *plan, Tuplestorestate *rows, TupleDesc tupdesc)
 	{
 		tuplestore_rescan(rows);
 		env = create_queryEnv();
-		register_ENR(env, make_enr(EVN_BATCH_RELATION, rows, tupdesc));
+		register_ENR(env, evn_aggregate_plan_relation(EVN_BATCH_RELATION, rows, tupdesc));
 	}
 	PushActiveSnapshot(GetTransactionSnapshot());
 	desc = CreateQueryDesc(plan, "", GetActiveSnapshot(), InvalidSnapshot, dest, NULL, env, 0);
@@ -237,7 +237,7 @@ evn_aggregate_plan_merge(EvnAggregatePlan *plan, EvnAggregateMerge kind, Tuplest
 		plan->merges[kind] = prepare_merge(plan, kind);
 	tuplestore_rescan(delta);
 	evn_spi_begin(&spi, InvalidOid);
-	SPI_register_relation(make_enr(DELTA_RELATION, delta, plan->delta_desc));
+	SPI_register_relation(evn_aggregate_plan_relation(DELTA_RELATION, delta, plan->delta_desc));
 	result = SPI_execute_plan(plan->merges[kind], values, NULL, false, 0);
 	if (result != SPI_OK_INSERT)
 		elog(ERROR, "merging into \"%s\" failed: %s", get_rel_name(plan->storage),

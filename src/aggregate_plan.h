@@ -10,6 +10,7 @@
 
 #include "executor/spi.h"
 #include "nodes/plannodes.h"
+#include "utils/queryenvironment.h"
 #include "utils/tuplestore.h"
 
 #include "aggregate_query.h"
@@ -53,5 +54,9 @@ extern Tuplestorestate *evn_aggregate_plan_delta_of_range(const EvnAggregateQuer
 /* Merge the groups of buckets from since on into the storage's rows of a slot. */
 extern void evn_aggregate_plan_merge(EvnAggregatePlan *plan, EvnAggregateMerge kind,
 									 Tuplestorestate *delta, int slot, int64 since);
+
+/* Rows by a name that statements can read; rows NULL to prepare one. */
+extern EphemeralNamedRelation evn_aggregate_plan_relation(const char *name, Tuplestorestate *rows,
+														  TupleDesc tupdesc);
 
 #endif /* EVN_AGGREGATE_PLAN_H */

@@ -27,6 +27,7 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "alert.h"
 #include "compat.h"
 #include "continuous_aggregate.h"
 #include "spi.h"
@@ -462,6 +463,7 @@ evn_aggregates_add(EvnAggregates *aggregates, Tuplestorestate *rows, int64 newes
 		if (aggregate->late > 0)
 			count_late(aggregate, slot);
 	}
+	evn_alert_judge_batch(aggregates);
 	end_deltas(aggregates);
 }
 
