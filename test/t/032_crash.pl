@@ -23,27 +23,41 @@ srand($seed);
 my $kafka = start_kafka();
 my $node = kafka_node($kafka, 'main', 'restart_after_crash = on');
 
+sub poll
+{
+	my ($what, $condition) = @_;
+	my $deadline = time + 60;
+
+	until ($condition->())
+	{
+		die "$what did not come" if time > $deadline;
+		usleep(1000);
+	}
+	return;
+}
+
 # Wait until the stream consumed this many messages; the process id of one of
 # its workers.  One statement, as a query for each look would come too late.
 sub pid_after
 {
 	my ($stream, $messages, $worker) = @_;
+	my $pid = "SELECT pid FROM evilnet.worker_slots() WHERE stream = '$stream'::regclass AND worker = $worker";
 	my $query = qq{
 		DO \$\$
 		DECLARE tries int := 0;
 		BEGIN
 			WHILE (SELECT coalesce(sum(messages), 0) FROM evilnet.stream_offset
-				WHERE stream = '$stream'::regclass) < $messages LOOP
+				WHERE stream = '$stream'::regclass) < $messages OR ($pid) IS NULL LOOP
 				COMMIT;
 				PERFORM pg_sleep(0.001);
 				tries := tries + 1;
 				ASSERT tries < 100000, 'nothing is consumed';
 			END LOOP;
 		END \$\$;
-		SELECT pid FROM evilnet.worker_slots() WHERE stream = '$stream'::regclass AND worker = $worker AND pid IS NOT NULL};
+		$pid};
 	my ($status, $out, $err) = $node->psql('postgres', $query);
 
-	die "$stream: $err" if $status;
+	die "$stream: $err" if $status || $out !~ /^\d+$/;
 	return $out;
 }
 
@@ -53,26 +67,19 @@ sub kill_worker
 	my $pid = pid_after($stream, $messages, $worker);
 
 	kill('KILL', $pid) or die "there is no process $pid";
-	# the postmaster takes all down and starts anew
-	$node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $pid")
-	  or die 'the server did not come back';
+	# the postmaster notices, takes all down and starts anew; psql would break its pipe on a server that is down
+	poll("the end of process $pid", sub { kill(0, $pid) == 0 });
+	poll('the restart', sub { $node->run_log([ 'pg_isready', '-q', '-h', $node->host, '-p', $node->port ]) });
 	return;
 }
 
 sub start_again
 {
 	my ($postmaster) = @_;
-	my $tries = 0;
 
 	# a killed process takes a moment to be gone, and its orphans to let go of the shared memory
-	until (kill(0, $postmaster) == 0)
-	{
-		usleep(1000);
-	}
-	until ($node->start(fail_ok => 1))
-	{
-		die 'the server did not start' if ++$tries > 100;
-	}
+	poll("the end of process $postmaster", sub { kill(0, $postmaster) == 0 });
+	poll('the start of the server', sub { $node->start(fail_ok => 1) });
 	return;
 }
 
