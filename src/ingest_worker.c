@@ -49,6 +49,7 @@ typedef struct IngestWorker
 	MemoryContext		batch_context; /* one batch */
 	EvnIngest		   *ingest;
 	EvnKafkaConsumer   *consumer;
+	EvnKafkaConsumer   *probe;
 	EvnPartitionReader *reader;
 	EvnDecoder		   *decoder;
 	EvnArena		   *arena;
@@ -64,7 +65,7 @@ typedef struct IngestWorker
 static IngestWorker worker;
 
 static void
-close_consumer(int code, Datum arg)
+close_consumers(int code, Datum arg)
 {
 	/* the library waits for its messages to be given back */
 	if (worker.reader != NULL)
@@ -73,13 +74,16 @@ close_consumer(int code, Datum arg)
 	if (worker.consumer != NULL)
 		evn_kafka_consumer_close(worker.consumer);
 	worker.consumer = NULL;
+	if (worker.probe != NULL)
+		evn_kafka_consumer_close(worker.probe);
+	worker.probe = NULL;
 }
 
 /* Forget the connection and everything read through it. */
 static void
 disconnect(void)
 {
-	close_consumer(0, (Datum) 0);
+	close_consumers(0, (Datum) 0);
 	worker.ingest = NULL;
 	MemoryContextReset(worker.context);
 	MemoryContextReset(worker.batch_context);
@@ -88,7 +92,7 @@ disconnect(void)
 }
 
 static void
-open_consumer(void)
+open_consumers(void)
 {
 	const EvnStream *stream = worker.ingest->stream;
 	MemoryContext	 old = CurrentMemoryContext;
@@ -109,8 +113,12 @@ open_consumer(void)
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(old);
-	worker.consumer = evn_kafka_consumer_open(options, noptions, stream->topic, group_id, &error);
-	if (worker.consumer == NULL)
+	worker.consumer = evn_kafka_consumer_open(options, noptions, stream->topic, group_id,
+											  EVN_KAFKA_STREAM, &error);
+	if (worker.consumer != NULL)
+		worker.probe = evn_kafka_consumer_open(options, noptions, stream->topic, group_id,
+											   EVN_KAFKA_PROBE, &error);
+	if (worker.probe == NULL)
 		ereport(ERROR, (errcode(ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION),
 						errmsg("Kafka: %s", error.message)));
 }
@@ -135,6 +143,66 @@ housekeep(void)
 	evn_ingest_housekeep(worker.ingest);
 }
 
+/* Add the time since *start to a stage, and go on from now. */
+static void
+lap(EvnStage stage, instr_time *start)
+{
+	instr_time now;
+	instr_time elapsed;
+
+	INSTR_TIME_SET_CURRENT(now);
+	elapsed = now;
+	INSTR_TIME_SUBTRACT(elapsed, *start);
+	worker.stage_us[stage] += INSTR_TIME_GET_MICROSEC(elapsed);
+	*start = now;
+}
+
+/* Show what the library complains about, now and then in the log too. */
+static void
+report_consumer_error(void)
+{
+	EvnKafkaError error;
+	TimestampTz	  now = GetCurrentTimestamp();
+
+	if (!evn_kafka_consumer_error(worker.consumer, &error))
+		return;
+	evn_worker_set_error(error.message);
+	if (worker.error_logged_at != 0 &&
+		!TimestampDifferenceExceeds(worker.error_logged_at, now, ERROR_LOG_MS))
+		return;
+	worker.error_logged_at = now;
+	ereport(LOG, (errmsg("Kafka: %s", error.message),
+				  errcontext("evilnet stream %s", worker.ingest->stream->name)));
+}
+
+static void
+wait_for_messages(EvnKafkaConsumer *consumer, long timeout_ms)
+{
+	(void) WaitLatchOrSocket(MyLatch,
+							 WL_LATCH_SET | WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+							 evn_kafka_consumer_fd(consumer), timeout_ms, PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+}
+
+/* Wait until it is sure that what was read comes from the topic that was read before. */
+static void
+confirm(void)
+{
+	instr_time start;
+
+	INSTR_TIME_SET_CURRENT(start);
+	for (;;)
+	{
+		evn_kafka_consumer_clear_fd(worker.probe);
+		if (evn_partition_reader_confirm(worker.reader))
+			break;
+		report_consumer_error();
+		wait_for_messages(worker.probe, HOUSEKEEP_MS);
+		evn_worker_check_interrupts();
+	}
+	lap(EVN_STAGE_FETCH, &start);
+}
+
 static void
 connect_stream(void)
 {
@@ -150,25 +218,12 @@ connect_stream(void)
 	}
 	refresh_cities();
 	housekeep();
-	open_consumer();
-	worker.reader = evn_partition_reader_create(worker.ingest, worker.consumer,
+	open_consumers();
+	worker.reader = evn_partition_reader_create(worker.ingest, worker.consumer, worker.probe,
 												worker.ingest->stream->start_at);
 	evn_partition_reader_assign(worker.reader);
+	confirm();
 	evn_worker_set_state(EVN_WORKER_RUNNING);
-}
-
-/* Add the time since *start to a stage, and go on from now. */
-static void
-lap(EvnStage stage, instr_time *start)
-{
-	instr_time now;
-	instr_time elapsed;
-
-	INSTR_TIME_SET_CURRENT(now);
-	elapsed = now;
-	INSTR_TIME_SUBTRACT(elapsed, *start);
-	worker.stage_us[stage] += INSTR_TIME_GET_MICROSEC(elapsed);
-	*start = now;
 }
 
 /* Fetch what has come, decode and resolve it; false when nothing had come. */
@@ -304,39 +359,12 @@ store(void)
 	pgstat_report_stat(false); /* autovacuum lives by it */
 	evn_partition_reader_commit_hint(worker.reader);
 	over_budget = evn_ingest_over_budget(worker.ingest, batch);
-	evn_partition_reader_reset(worker.reader);
+	evn_partition_reader_advance(worker.reader);
 	evn_arena_reset(worker.arena);
 	MemoryContextReset(worker.batch_context);
 	if (over_budget)
 		stop_stream(psprintf("more than %g %% of the latest messages became dead letters",
 							 worker.ingest->stream->error_budget * 100));
-}
-
-/* Show what the library complains about, now and then in the log too. */
-static void
-report_consumer_error(void)
-{
-	EvnKafkaError error;
-	TimestampTz	  now = GetCurrentTimestamp();
-
-	if (!evn_kafka_consumer_error(worker.consumer, &error))
-		return;
-	evn_worker_set_error(error.message);
-	if (worker.error_logged_at != 0 &&
-		!TimestampDifferenceExceeds(worker.error_logged_at, now, ERROR_LOG_MS))
-		return;
-	worker.error_logged_at = now;
-	ereport(LOG, (errmsg("Kafka: %s", error.message),
-				  errcontext("evilnet stream %s", worker.ingest->stream->name)));
-}
-
-static void
-wait_for_messages(long timeout_ms)
-{
-	(void) WaitLatchOrSocket(MyLatch,
-							 WL_LATCH_SET | WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-							 evn_kafka_consumer_fd(worker.consumer), timeout_ms, PG_WAIT_EXTENSION);
-	ResetLatch(MyLatch);
 }
 
 static void
@@ -347,7 +375,10 @@ check_minute(void)
 	housekeep();
 	if (evn_partition_reader_batch(worker.reader)->nmessages == 0 &&
 		evn_partition_reader_changed(worker.reader))
+	{
 		evn_partition_reader_assign(worker.reader);
+		confirm();
+	}
 }
 
 /* One turn: take what has come, store when due, else wait. */
@@ -360,6 +391,7 @@ turn(void)
 
 	if (due == 0)
 	{
+		confirm();
 		refresh_cities(); /* costs nothing unless the gazetteer changed */
 		store();
 	}
@@ -375,7 +407,7 @@ turn(void)
 			evn_partition_reader_commit_hint(
 				worker.reader); /* the last one may have been left out */
 		}
-		wait_for_messages(due < 0 ? HOUSEKEEP_MS : due);
+		wait_for_messages(worker.consumer, due < 0 ? HOUSEKEEP_MS : due);
 		evn_worker_set_state(EVN_WORKER_RUNNING);
 	}
 }
@@ -478,7 +510,7 @@ evn_ingest_worker_main(Datum arg)
 	worker.slot = evn_worker_attach(index);
 	if (worker.slot == NULL || worker.slot->dbid != dbid)
 		proc_exit(0);
-	before_shmem_exit(close_consumer, (Datum) 0);
+	before_shmem_exit(close_consumers, (Datum) 0);
 	evn_worker_start(dbid);
 	worker.context =
 		AllocSetContextCreate(TopMemoryContext, "evilnet stream", ALLOCSET_DEFAULT_SIZES);

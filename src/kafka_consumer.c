@@ -35,9 +35,7 @@ static const EvnKafkaOption defaults[] = {
 	{"fetch.message.max.bytes", "4194304"},
 	{"fetch.wait.max.ms", "100"},
 	{"queued.min.messages", "200000"},
-	/* closing waits for a commit that a broker owes us: a hanging one, or none at all */
-	{"session.timeout.ms", "6000"},
-	{"socket.timeout.ms", "10000"},
+	{"socket.timeout.ms", "10000"}, /* closing waits for a commit that a hanging broker owes us */
 };
 
 static const EvnKafkaOption forced[] = {
@@ -45,7 +43,27 @@ static const EvnKafkaOption forced[] = {
 	{"enable.auto.commit", "false"},
 	{"enable.auto.offset.store", "false"},
 	{"enable.partition.eof", "true"},
+	/* closing waits that long, looked at once a second, for a commit that found no coordinator */
+	{"session.timeout.ms", "100"},
 };
+
+/*
+ * A probe wants one message of each partition.  Its broker must not hold back
+ * the next question while it waits for news on this one, and the library not
+ * for its queue to empty, which it looks at once a second.
+ */
+static const EvnKafkaOption probing[] = {
+	{"fetch.message.max.bytes", "65536"},
+	{"fetch.wait.max.ms", "0"},
+	{"queued.min.messages", "100000"},
+};
+
+static void
+set_all(rd_kafka_conf_t *conf, const EvnKafkaOption *options, int noptions)
+{
+	for (int i = 0; i < noptions; i++)
+		evn_kafka_config_set(conf, options[i].name, options[i].value);
+}
 
 static bool
 open_queues(EvnKafkaConsumer *consumer, EvnKafkaError *error)
@@ -67,7 +85,7 @@ open_queues(EvnKafkaConsumer *consumer, EvnKafkaError *error)
 
 EvnKafkaConsumer *
 evn_kafka_consumer_open(const EvnKafkaOption *options, int noptions, const char *topic,
-						const char *group_id, EvnKafkaError *error)
+						const char *group_id, EvnKafkaUse use, EvnKafkaError *error)
 {
 	EvnKafkaConsumer *consumer = calloc(1, sizeof(EvnKafkaConsumer));
 	rd_kafka_conf_t	 *conf = NULL;
@@ -80,8 +98,9 @@ evn_kafka_consumer_open(const EvnKafkaOption *options, int noptions, const char 
 		conf = evn_kafka_config_make(defaults, lengthof(defaults), options, noptions, error);
 	if (conf != NULL)
 	{
-		for (int i = 0; i < lengthof(forced); i++)
-			evn_kafka_config_set(conf, forced[i].name, forced[i].value);
+		set_all(conf, forced, lengthof(forced));
+		if (use == EVN_KAFKA_PROBE)
+			set_all(conf, probing, lengthof(probing));
 		evn_kafka_config_set(conf, "group.id", group_id);
 		evn_kafka_log_watch(&consumer->log, conf);
 		consumer->handle = evn_kafka_config_start(RD_KAFKA_CONSUMER, conf, error);

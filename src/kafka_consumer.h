@@ -13,6 +13,12 @@
 
 typedef struct EvnKafkaConsumer EvnKafkaConsumer;
 
+typedef enum EvnKafkaUse
+{
+	EVN_KAFKA_STREAM, /* read on and on */
+	EVN_KAFKA_PROBE	  /* read single messages here and there, with as little delay as can be */
+} EvnKafkaUse;
+
 typedef enum EvnKafkaEvent
 {
 	EVN_KAFKA_MESSAGE, /* payload, key, timestamp are set */
@@ -48,7 +54,7 @@ typedef struct EvnKafkaPosition
  */
 extern EvnKafkaConsumer *evn_kafka_consumer_open(const EvnKafkaOption *options, int noptions,
 												 const char *topic, const char *group_id,
-												 EvnKafkaError *error);
+												 EvnKafkaUse use, EvnKafkaError *error);
 extern void evn_kafka_consumer_close(EvnKafkaConsumer *consumer);
 
 /* number of partitions of the topic, asked of the broker; -1 on error, 0 when the topic does not exist */

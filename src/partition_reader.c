@@ -3,9 +3,14 @@
  *		Filling batches from a worker's Kafka partitions.
  *
  * We track the expected offset of each partition ourselves: what is below it
- * was stored already and is dropped, a jump is counted as a gap.  Reading
- * starts one message early, at the resume anchor: when that message is not the
- * one we stored last, the topic was re-created or truncated.
+ * was stored already and is dropped, a jump is counted as a gap.
+ *
+ * Kafka's offsets do not tell one topic from another of the same name, and the
+ * library goes on silently when a topic is deleted, made anew and filled while
+ * it reads (it keeps the broker's error to itself, and asks for the topic only
+ * some time later).  So each partition has an anchor, the message stored last,
+ * and a probe reads it again before a batch is stored.  When it is still the
+ * same then, whatever arrived before comes from the same topic.
  */
 #include "postgres.h"
 
@@ -23,7 +28,7 @@ typedef struct PartState
 {
 	EvnPosition position;
 	int64		expected; /* next offset to take */
-	bool		verify;	  /* the anchor is to come first */
+	bool		awaited;  /* the probe is asked for the anchor */
 } PartState;
 
 struct EvnPartitionReader
@@ -31,23 +36,28 @@ struct EvnPartitionReader
 	MemoryContext	  context; /* of everything here */
 	EvnIngest		 *ingest;
 	EvnKafkaConsumer *consumer;
+	EvnKafkaConsumer *probe;
 	const char		 *start_at;
 	int				  npartitions;		/* of the topic */
 	int				  known_partitions; /* of the topic when the stream began */
 	PartState		 *states;			/* one per part of the batch */
 	bool			  hint_due;			/* Kafka does not know our position yet */
+	bool			  probing;			/* the probe is at work */
+	bool			  confirmed;		/* and there is nothing newer than its answer */
 	EvnBatch		  batch;
 	EvnKafkaMessage	  polled[POLL_MESSAGES];
 };
 
 EvnPartitionReader *
-evn_partition_reader_create(EvnIngest *ingest, EvnKafkaConsumer *consumer, const char *start_at)
+evn_partition_reader_create(EvnIngest *ingest, EvnKafkaConsumer *consumer, EvnKafkaConsumer *probe,
+							const char *start_at)
 {
 	EvnPartitionReader *reader = palloc0(sizeof(EvnPartitionReader));
 
 	reader->context = CurrentMemoryContext;
 	reader->ingest = ingest;
 	reader->consumer = consumer;
+	reader->probe = probe;
 	reader->start_at = start_at;
 	reader->batch.messages = MemoryContextAllocHuge(
 		CurrentMemoryContext, sizeof(EvnBatchMessage) * ingest->stream->batch_messages);
@@ -112,30 +122,42 @@ raise_other_topic(EvnPartitionReader *reader, int32 partition, const char *detai
 			 reader->ingest->stream->name)));
 }
 
-/* Decide where reading of one partition starts; returns the offset to ask for. */
-static int64
-place(EvnPartitionReader *reader, int i)
+static void
+check_end(EvnPartitionReader *reader, const EvnPosition *position, int64 high)
 {
-	PartState	 *state = &reader->states[i];
-	EvnBatchPart *part = &reader->batch.parts[i];
-	EvnPosition	 *position = &state->position;
-	EvnKafkaError error = {0};
-	int64		  low;
-	int64		  high;
-
-	if (!evn_kafka_consumer_watermarks(reader->consumer, position->partition, BROKER_TIMEOUT_MS,
-									   &low, &high, &error))
-		raise_kafka(&error);
-	if (position->is_new)
-	{
-		position->next_offset = start_offset(reader, position->partition, low, high);
-		position->anchor_offset = -1;
-	}
 	if (position->next_offset > high)
 		raise_other_topic(reader, position->partition,
 						  psprintf("it ends at offset " INT64_FORMAT ", and offset " INT64_FORMAT
 								   " is to be read next",
 								   high, position->next_offset));
+}
+
+static void
+ask_watermarks(EvnPartitionReader *reader, int32 partition, int64 *low, int64 *high)
+{
+	EvnKafkaError error = {0};
+
+	if (!evn_kafka_consumer_watermarks(reader->consumer, partition, BROKER_TIMEOUT_MS, low, high,
+									   &error))
+		raise_kafka(&error);
+}
+
+/* Decide where reading of one partition starts. */
+static void
+place(EvnPartitionReader *reader, int i)
+{
+	PartState	 *state = &reader->states[i];
+	EvnBatchPart *part = &reader->batch.parts[i];
+	EvnPosition	 *position = &state->position;
+	int64		  low;
+	int64		  high;
+
+	ask_watermarks(reader, position->partition, &low, &high);
+	if (position->is_new)
+		position->next_offset = start_offset(reader, position->partition, low, high);
+	if (position->is_new || position->anchor_offset < low)
+		position->anchor_offset = -1;
+	check_end(reader, position, high);
 	part->from_offset = position->next_offset;
 	state->expected = position->next_offset;
 	if (state->expected < low)
@@ -149,8 +171,6 @@ place(EvnPartitionReader *reader, int i)
 		state->expected = low;
 	}
 	part->to_offset = state->expected;
-	state->verify = position->anchor_offset >= low;
-	return state->verify ? position->anchor_offset : state->expected;
 }
 
 static void
@@ -195,6 +215,7 @@ evn_partition_reader_assign(EvnPartitionReader *reader)
 	int				  n;
 
 	evn_partition_reader_reset(reader);
+	reader->confirmed = false;
 	reader->npartitions = ask_partitions(reader);
 	allocate_parts(reader);
 	n = reader->batch.nparts;
@@ -207,7 +228,8 @@ evn_partition_reader_assign(EvnPartitionReader *reader)
 		starts[i].partition = positions[i].partition;
 		reader->batch.parts[i].partition = positions[i].partition;
 		reader->batch.parts[i].last = -1;
-		starts[i].offset = place(reader, i);
+		place(reader, i);
+		starts[i].offset = reader->states[i].expected;
 		positions[i] = reader->states[i].position;
 	}
 	evn_ingest_set_start(reader->ingest, positions, n, reader->npartitions);
@@ -238,19 +260,6 @@ part_index(const EvnPartitionReader *reader, int32 partition)
 	return (partition - reader->ingest->worker) / reader->ingest->stream->workers;
 }
 
-/* The first message after an assignment must be the anchor, if it is still held. */
-static bool
-is_anchor(PartState *state, const EvnKafkaMessage *message)
-{
-	const EvnPosition *position = &state->position;
-
-	state->verify = false;
-	if (message->event != EVN_KAFKA_MESSAGE || message->offset != position->anchor_offset)
-		return true; /* compacted away: nothing to compare */
-	return message->timestamp_ms == position->anchor_timestamp &&
-		   evn_ingest_hash(message) == position->anchor_hash;
-}
-
 /* Add a message to the batch. */
 static void
 keep(EvnPartitionReader *reader, const EvnKafkaMessage *message, int i)
@@ -273,7 +282,6 @@ typedef enum Taken
 {
 	TAKEN_KEPT,	   /* in the batch, released with it */
 	TAKEN_DROPPED, /* to be released now */
-	TAKEN_OTHER_TOPIC,
 	TAKEN_EXPIRED
 } Taken;
 
@@ -288,8 +296,6 @@ take(EvnPartitionReader *reader, const EvnKafkaMessage *message)
 		return TAKEN_DROPPED;
 	if (message->event == EVN_KAFKA_OUT_OF_RANGE)
 		return TAKEN_EXPIRED;
-	if (state->verify && !is_anchor(state, message))
-		return TAKEN_OTHER_TOPIC;
 	if (message->event == EVN_KAFKA_END)
 	{
 		if (message->offset > state->expected) /* past control records */
@@ -306,14 +312,10 @@ take(EvnPartitionReader *reader, const EvnKafkaMessage *message)
 }
 
 pg_noreturn static void
-raise_taken(EvnPartitionReader *reader, Taken taken, int32 partition)
+raise_expired(EvnPartitionReader *reader, int32 partition)
 {
 	const PartState *state = &reader->states[part_index(reader, partition)];
 
-	if (taken == TAKEN_OTHER_TOPIC)
-		raise_other_topic(reader, partition,
-						  psprintf("offset " INT64_FORMAT " holds another message",
-								   state->position.anchor_offset));
 	ereport(ERROR, (errcode(ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION),
 					errmsg("Kafka topic \"%s\", partition %d: offset " INT64_FORMAT
 						   " is not held any more",
@@ -327,8 +329,7 @@ evn_partition_reader_fill(EvnPartitionReader *reader)
 	int		  first = batch->nmessages;
 	int		  room = Min(reader->ingest->stream->batch_messages - batch->nmessages, POLL_MESSAGES);
 	int		  n = evn_kafka_consumer_poll(reader->consumer, reader->polled, room);
-	Taken	  failure = TAKEN_KEPT;
-	int32	  failed_partition = 0;
+	int32	  expired = -1;
 
 	for (int i = 0; i < n; i++)
 	{
@@ -336,19 +337,185 @@ evn_partition_reader_fill(EvnPartitionReader *reader)
 
 		if (taken == TAKEN_KEPT)
 			continue;
-		if (taken != TAKEN_DROPPED)
-		{
-			failure = taken;
-			failed_partition = reader->polled[i].partition;
-		}
+		if (taken == TAKEN_EXPIRED)
+			expired = reader->polled[i].partition;
 		evn_kafka_consumer_release(reader->consumer, &reader->polled[i], 1);
 	}
 	/* raised only when every polled message is either kept or released */
-	if (failure != TAKEN_KEPT)
-		raise_taken(reader, failure, failed_partition);
+	if (expired >= 0)
+		raise_expired(reader, expired);
+	if (n > 0)
+		reader->confirmed = false;
 	if (first == 0 && batch->nmessages > 0)
 		batch->started_at = GetCurrentTimestamp();
 	return first;
+}
+
+static void
+set_anchor(EvnPosition *position, const EvnKafkaMessage *message)
+{
+	position->anchor_offset = message->offset;
+	position->anchor_timestamp = message->timestamp_ms;
+	position->anchor_hash = evn_ingest_hash(message);
+}
+
+/* Where nothing was stored yet, the rest of the batch is compared with its first message. */
+static void
+find_anchor(EvnPartitionReader *reader, int part)
+{
+	const EvnBatch *batch = &reader->batch;
+
+	for (int i = 0; i < batch->nmessages; i++)
+		if (batch->messages[i].part == part)
+		{
+			set_anchor(&reader->states[part].position, &batch->messages[i].kafka);
+			return;
+		}
+}
+
+/* Send the probe to the anchors; false when there are none to be looked at. */
+static bool
+ask_anchors(EvnPartitionReader *reader)
+{
+	EvnKafkaError	  error = {0};
+	EvnKafkaPosition *starts = palloc(sizeof(EvnKafkaPosition) * (reader->batch.nparts + 1));
+	int				  n = 0;
+
+	for (int i = 0; i < reader->batch.nparts; i++)
+	{
+		PartState *state = &reader->states[i];
+
+		if (state->position.anchor_offset < 0)
+			find_anchor(reader, i);
+		/* nothing of a partition at rest is to be stored */
+		state->awaited = state->position.anchor_offset >= 0 &&
+						 (reader->batch.parts[i].last >= 0 || reader->batch.nmessages == 0);
+		if (!state->awaited)
+			continue;
+		starts[n].partition = state->position.partition;
+		starts[n++].offset = state->position.anchor_offset;
+	}
+	if (n > 0 && !evn_kafka_consumer_assign(reader->probe, starts, n, &error))
+		raise_kafka(&error);
+	pfree(starts);
+	return n > 0;
+}
+
+typedef enum Finding
+{
+	FOUND_NOTHING, /* that says something */
+	FOUND_SAME,
+	FOUND_ANOTHER,
+	FOUND_SHORTER, /* the log ends before the anchor, or begins behind it */
+	FOUND_FAILURE
+} Finding;
+
+static Finding
+compare(const PartState *state, const EvnKafkaMessage *message)
+{
+	const EvnPosition *position = &state->position;
+
+	if (!state->awaited)
+		return FOUND_NOTHING;
+	if (message->event == EVN_KAFKA_FAILURE)
+		return FOUND_FAILURE;
+	if (message->event == EVN_KAFKA_OUT_OF_RANGE)
+		return FOUND_SHORTER;
+	if (message->offset > position->anchor_offset)
+		return FOUND_SAME; /* compacted away: nothing to compare */
+	if (message->event == EVN_KAFKA_END)
+		return FOUND_SHORTER;
+	if (message->offset < position->anchor_offset)
+		return FOUND_NOTHING;
+	return message->timestamp_ms == position->anchor_timestamp &&
+				   evn_ingest_hash(message) == position->anchor_hash
+			   ? FOUND_SAME
+			   : FOUND_ANOTHER;
+}
+
+/* Raise what was found, unless it is that the anchor expired. */
+static void
+judge(EvnPartitionReader *reader, PartState *state, Finding finding)
+{
+	EvnPosition	 *position = &state->position;
+	EvnKafkaError error = {0};
+	int64		  low;
+	int64		  high;
+
+	if (finding == FOUND_ANOTHER)
+		raise_other_topic(
+			reader, position->partition,
+			psprintf("offset " INT64_FORMAT " holds another message", position->anchor_offset));
+	if (finding == FOUND_FAILURE)
+	{
+		if (!evn_kafka_consumer_error(reader->probe, &error))
+			strlcpy(error.message, "the topic cannot be read", sizeof(error.message));
+		raise_kafka(&error);
+	}
+	ask_watermarks(reader, position->partition, &low, &high);
+	check_end(reader, position, high);
+	if (position->anchor_offset >= low)
+		ereport(ERROR, (errcode(ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION),
+						errmsg("Kafka topic \"%s\", partition %d changed while it was looked at",
+							   reader->ingest->stream->topic, position->partition)));
+	position->anchor_offset = -1;
+	state->awaited = false;
+}
+
+/* Take what the probe found; false when there is nothing left to take. */
+static bool
+take_findings(EvnPartitionReader *reader)
+{
+	int		   n = evn_kafka_consumer_poll(reader->probe, reader->polled, POLL_MESSAGES);
+	PartState *odd = NULL;
+	Finding	   oddity = FOUND_NOTHING;
+
+	for (int i = 0; i < n; i++)
+	{
+		PartState *state = &reader->states[part_index(reader, reader->polled[i].partition)];
+		Finding	   finding = compare(state, &reader->polled[i]);
+
+		if (finding == FOUND_SAME)
+			state->awaited = false;
+		else if (finding != FOUND_NOTHING && odd == NULL)
+		{
+			odd = state;
+			oddity = finding;
+		}
+	}
+	evn_kafka_consumer_release(reader->probe, reader->polled, n);
+	if (odd != NULL)
+		judge(reader, odd, oddity);
+	return n > 0;
+}
+
+static bool
+is_awaiting(const EvnPartitionReader *reader)
+{
+	for (int i = 0; i < reader->batch.nparts; i++)
+		if (reader->states[i].awaited)
+			return true;
+	return false;
+}
+
+bool
+evn_partition_reader_confirm(EvnPartitionReader *reader)
+{
+	EvnKafkaError error = {0};
+
+	if (reader->confirmed)
+		return true;
+	if (!reader->probing)
+		reader->probing = ask_anchors(reader);
+	while (reader->probing && is_awaiting(reader))
+		if (!take_findings(reader))
+			return false;
+	/* it must not go on fetching */
+	if (reader->probing && !evn_kafka_consumer_assign(reader->probe, NULL, 0, &error))
+		raise_kafka(&error);
+	reader->probing = false;
+	reader->confirmed = true;
+	return true;
 }
 
 void
@@ -368,6 +535,17 @@ evn_partition_reader_reset(EvnPartitionReader *reader)
 		part->gaps = 0;
 		part->last = -1;
 	}
+}
+
+void
+evn_partition_reader_advance(EvnPartitionReader *reader)
+{
+	EvnBatch *batch = &reader->batch;
+
+	for (int i = 0; i < batch->nparts; i++)
+		if (batch->parts[i].last >= 0)
+			set_anchor(&reader->states[i].position, &batch->messages[batch->parts[i].last].kafka);
+	evn_partition_reader_reset(reader);
 }
 
 void

@@ -16,9 +16,10 @@
 
 typedef struct EvnPartitionReader EvnPartitionReader;
 
-/* Both in the current context.  The consumer stays the caller's. */
+/* In the current context.  The consumers, the second one a probe, stay the caller's. */
 extern EvnPartitionReader *evn_partition_reader_create(EvnIngest		*ingest,
 													   EvnKafkaConsumer *consumer,
+													   EvnKafkaConsumer *probe,
 													   const char		*start_at);
 
 /*
@@ -27,6 +28,14 @@ extern EvnPartitionReader *evn_partition_reader_create(EvnIngest		*ingest,
  * Uses transactions of its own.
  */
 extern void evn_partition_reader_assign(EvnPartitionReader *reader);
+
+/*
+ * Whether everything in the batch comes from the topic that the positions
+ * belong to: the message stored last is read again, after all of the batch
+ * arrived.  To be called before a batch is stored and after assign, until it
+ * is true; while it is false the answer is on its way to the probe.
+ */
+extern bool evn_partition_reader_confirm(EvnPartitionReader *reader);
 
 /* Whether the topic has other partitions than when they were assigned; asks the broker. */
 extern bool evn_partition_reader_changed(EvnPartitionReader *reader);
@@ -37,7 +46,10 @@ extern EvnBatch *evn_partition_reader_batch(EvnPartitionReader *reader);
 /* Take what has arrived; returns the index of the first new message (those after it are new too). */
 extern int evn_partition_reader_fill(EvnPartitionReader *reader);
 
-/* The batch is stored: release its messages, go on from its end. */
+/* The batch is stored: go on from its end. */
+extern void evn_partition_reader_advance(EvnPartitionReader *reader);
+
+/* Release the batch's messages, which the consumer's end waits for. */
 extern void evn_partition_reader_reset(EvnPartitionReader *reader);
 
 /* Tell Kafka the stored positions, for lag tools. */

@@ -195,8 +195,8 @@ sub make_anew
 	return;
 }
 
-# while it runs, with fewer messages and with none; with more it is certain to be noticed at rest only, see below
-my %anew = (fewer => posts(30), none => undef);
+# while it runs, with fewer messages, with none, and with more, where nothing but the anchor can tell
+my %anew = (fewer => posts(30), none => undef, more => posts(900));
 foreach my $how (sort keys %anew)
 {
 	my $stream = "anew_$how";
@@ -208,9 +208,9 @@ foreach my $how (sort keys %anew)
 	make_anew($stream, $anew{$how});
 	is_stopped($stream, $stream, 300);
 }
-$node->safe_psql('postgres', "SELECT evilnet.seek('anew_fewer', 'earliest')");
-wait_for_rows($node, 'anew_fewer', 330, 'after seek() the new topic is consumed');
-is(stat_of('anew_fewer', 'state, messages, last_error'), 'idle|30|', 'with totals of its own');
+$node->safe_psql('postgres', "SELECT evilnet.seek('anew_more', 'earliest')");
+wait_for_rows($node, 'anew_more', 1200, 'after seek() the new topic is consumed');
+is(stat_of('anew_more', 'state, messages, last_error'), 'idle|900|', 'with totals of its own');
 
 # while the stream rests: only the anchor can tell
 $kafka->create_topic('rested');
