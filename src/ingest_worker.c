@@ -375,10 +375,7 @@ check_minute(void)
 	housekeep();
 	if (evn_partition_reader_batch(worker.reader)->nmessages == 0 &&
 		evn_partition_reader_changed(worker.reader))
-	{
-		evn_partition_reader_assign(worker.reader);
-		confirm();
-	}
+		disconnect(); /* and begin again with all of them */
 }
 
 /* One turn: take what has come, store when due, else wait. */

@@ -287,6 +287,12 @@ evn_kafka_consumer_release(EvnKafkaConsumer *consumer, EvnKafkaMessage *messages
 		rd_kafka_message_destroy(messages[i].handle);
 }
 
+int64
+evn_kafka_consumer_waiting(EvnKafkaConsumer *consumer)
+{
+	return rd_kafka_queue_length(consumer->queue);
+}
+
 int
 evn_kafka_consumer_fd(EvnKafkaConsumer *consumer)
 {

@@ -83,6 +83,9 @@ extern int evn_kafka_consumer_poll(EvnKafkaConsumer *consumer, EvnKafkaMessage *
 extern void evn_kafka_consumer_release(EvnKafkaConsumer *consumer, EvnKafkaMessage *messages,
 									   int n);
 
+/* how much has arrived and waits for a poll; more than that returns, as the library drops some of it */
+extern int64 evn_kafka_consumer_waiting(EvnKafkaConsumer *consumer);
+
 /* readable when something has arrived since the last poll that found nothing; for a wait event set */
 extern int evn_kafka_consumer_fd(EvnKafkaConsumer *consumer);
 extern void evn_kafka_consumer_clear_fd(EvnKafkaConsumer *consumer);

@@ -10,7 +10,9 @@
  * it reads (it keeps the broker's error to itself, and asks for the topic only
  * some time later).  So each partition has an anchor, the message stored last,
  * and a probe reads it again before a batch is stored.  When it is still the
- * same then, whatever arrived before comes from the same topic.
+ * same then, whatever arrived before comes from the same topic: the batch, and
+ * what waits in the library's queue for the next ones.  So a worker that lags
+ * behind asks seldom, and one that waits for messages asks for each batch.
  */
 #include "postgres.h"
 
@@ -23,6 +25,7 @@
 
 #define BROKER_TIMEOUT_MS 10000 /* for questions to the broker */
 #define POLL_MESSAGES	  1000	/* taken from the library at a time */
+#define UNSEEN_MESSAGES	  1000 /* that wait in its queue and may be control records, which it drops */
 
 typedef struct PartState
 {
@@ -43,7 +46,8 @@ struct EvnPartitionReader
 	PartState		 *states;			/* one per part of the batch */
 	bool			  hint_due;			/* Kafka does not know our position yet */
 	bool			  probing;			/* the probe is at work */
-	bool			  confirmed;		/* and there is nothing newer than its answer */
+	bool			  confirmed;		/* nothing in the batch is newer than its last question */
+	int64			  waiting; /* what waited to be taken when it was asked, less what was taken */
 	EvnBatch		  batch;
 	EvnKafkaMessage	  polled[POLL_MESSAGES];
 };
@@ -72,11 +76,15 @@ raise_kafka(const EvnKafkaError *error)
 					errmsg("Kafka: %s", error->message)));
 }
 
+/*
+ * Asked by the probe, which then knows where its first question goes: to find
+ * that out later takes it a second.
+ */
 static int
 ask_partitions(EvnPartitionReader *reader)
 {
 	EvnKafkaError error = {0};
-	int			  n = evn_kafka_consumer_partitions(reader->consumer, BROKER_TIMEOUT_MS, &error);
+	int			  n = evn_kafka_consumer_partitions(reader->probe, BROKER_TIMEOUT_MS, &error);
 
 	if (n < 0)
 		raise_kafka(&error);
@@ -180,11 +188,6 @@ allocate_parts(EvnPartitionReader *reader)
 	int				 worker = reader->ingest->worker;
 	int				 n = 0;
 
-	if (reader->states != NULL)
-	{
-		pfree(reader->states);
-		pfree(reader->batch.parts);
-	}
 	reader->states =
 		MemoryContextAllocZero(reader->context, sizeof(PartState) * (reader->npartitions + 1));
 	reader->batch.parts =
@@ -214,8 +217,6 @@ evn_partition_reader_assign(EvnPartitionReader *reader)
 	EvnKafkaPosition *starts;
 	int				  n;
 
-	evn_partition_reader_reset(reader);
-	reader->confirmed = false;
 	reader->npartitions = ask_partitions(reader);
 	allocate_parts(reader);
 	n = reader->batch.nparts;
@@ -260,6 +261,16 @@ part_index(const EvnPartitionReader *reader, int32 partition)
 	return (partition - reader->ingest->worker) / reader->ingest->stream->workers;
 }
 
+/* Offsets that never come; the library may have had them in its queue. */
+static void
+skip(EvnPartitionReader *reader, int i, int64 offset)
+{
+	int64 gap = offset - reader->states[i].expected;
+
+	reader->batch.parts[i].gaps += gap;
+	reader->waiting -= gap;
+}
+
 /* Add a message to the batch. */
 static void
 keep(EvnPartitionReader *reader, const EvnKafkaMessage *message, int i)
@@ -268,7 +279,8 @@ keep(EvnPartitionReader *reader, const EvnKafkaMessage *message, int i)
 	PartState		*state = &reader->states[i];
 	EvnBatchMessage *entry;
 
-	part->gaps += message->offset - state->expected;
+	if (message->offset > state->expected)
+		skip(reader, i, message->offset);
 	state->expected = part->to_offset = message->offset + 1;
 	part->last = reader->batch.nmessages;
 	entry = &reader->batch.messages[reader->batch.nmessages++];
@@ -300,7 +312,7 @@ take(EvnPartitionReader *reader, const EvnKafkaMessage *message)
 	{
 		if (message->offset > state->expected) /* past control records */
 		{
-			reader->batch.parts[i].gaps += message->offset - state->expected;
+			skip(reader, i, message->offset);
 			state->expected = reader->batch.parts[i].to_offset = message->offset;
 		}
 		return TAKEN_DROPPED;
@@ -344,7 +356,8 @@ evn_partition_reader_fill(EvnPartitionReader *reader)
 	/* raised only when every polled message is either kept or released */
 	if (expired >= 0)
 		raise_expired(reader, expired);
-	if (n > 0)
+	reader->waiting -= n;
+	if (n > 0 && reader->waiting < 0)
 		reader->confirmed = false;
 	if (first == 0 && batch->nmessages > 0)
 		batch->started_at = GetCurrentTimestamp();
@@ -373,12 +386,16 @@ find_anchor(EvnPartitionReader *reader, int part)
 		}
 }
 
-/* Send the probe to the anchors; false when there are none to be looked at. */
+/*
+ * Send the probe to the anchors, of partitions at rest too if the answer is to
+ * hold longer; false when there are none.
+ */
 static bool
 ask_anchors(EvnPartitionReader *reader)
 {
 	EvnKafkaError	  error = {0};
 	EvnKafkaPosition *starts = palloc(sizeof(EvnKafkaPosition) * (reader->batch.nparts + 1));
+	bool			  all = reader->waiting > 0 || reader->batch.nmessages == 0;
 	int				  n = 0;
 
 	for (int i = 0; i < reader->batch.nparts; i++)
@@ -387,9 +404,8 @@ ask_anchors(EvnPartitionReader *reader)
 
 		if (state->position.anchor_offset < 0)
 			find_anchor(reader, i);
-		/* nothing of a partition at rest is to be stored */
-		state->awaited = state->position.anchor_offset >= 0 &&
-						 (reader->batch.parts[i].last >= 0 || reader->batch.nmessages == 0);
+		state->awaited =
+			state->position.anchor_offset >= 0 && (all || reader->batch.parts[i].last >= 0);
 		if (!state->awaited)
 			continue;
 		starts[n].partition = state->position.partition;
@@ -489,6 +505,16 @@ take_findings(EvnPartitionReader *reader)
 	return n > 0;
 }
 
+/* What had no anchor when the probe was asked is not covered by its answer. */
+static bool
+has_new_part(const EvnPartitionReader *reader)
+{
+	for (int i = 0; i < reader->batch.nparts; i++)
+		if (reader->batch.parts[i].last >= 0 && reader->states[i].position.anchor_offset < 0)
+			return true;
+	return false;
+}
+
 static bool
 is_awaiting(const EvnPartitionReader *reader)
 {
@@ -503,10 +529,14 @@ evn_partition_reader_confirm(EvnPartitionReader *reader)
 {
 	EvnKafkaError error = {0};
 
-	if (reader->confirmed)
+	if (reader->confirmed && !has_new_part(reader))
 		return true;
+	reader->confirmed = false;
 	if (!reader->probing)
+	{
+		reader->waiting = evn_kafka_consumer_waiting(reader->consumer) - UNSEEN_MESSAGES;
 		reader->probing = ask_anchors(reader);
+	}
 	while (reader->probing && is_awaiting(reader))
 		if (!take_findings(reader))
 			return false;

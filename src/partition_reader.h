@@ -24,16 +24,16 @@ extern EvnPartitionReader *evn_partition_reader_create(EvnIngest		*ingest,
 
 /*
  * Take over this worker's partitions and start reading at the stored
- * positions; again whenever the partitions changed or another worker was met.
- * Uses transactions of its own.
+ * positions.  Once for a reader; uses transactions of its own.
  */
 extern void evn_partition_reader_assign(EvnPartitionReader *reader);
 
 /*
  * Whether everything in the batch comes from the topic that the positions
- * belong to: the message stored last is read again, after all of the batch
+ * belong to: the message stored last was read again, after all of the batch
  * arrived.  To be called before a batch is stored and after assign, until it
- * is true; while it is false the answer is on its way to the probe.
+ * is true; while it is false the answer is on its way to the probe.  An answer
+ * holds for all that had arrived by then, also for later batches.
  */
 extern bool evn_partition_reader_confirm(EvnPartitionReader *reader);
 

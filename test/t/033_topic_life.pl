@@ -212,6 +212,24 @@ $node->safe_psql('postgres', "SELECT evilnet.seek('anew_more', 'earliest')");
 wait_for_rows($node, 'anew_more', 1200, 'after seek() the new topic is consumed');
 is(stat_of('anew_more', 'state, messages, last_error'), 'idle|900|', 'with totals of its own');
 
+# while the stream is at work, with much of the old topic still waiting in the worker
+my $old_end = $next_id + 30000;
+$kafka->create_topic('anew_busy');
+$kafka->produce_lines('anew_busy', posts(30000));
+kafka_stream($node, 'anew_busy', batch_messages => 50);
+$node->poll_query_until('postgres', "SELECT coalesce(sum(messages), 0) > 500 FROM evilnet.stat_stream WHERE stream = 'anew_busy'");
+my $holder = $node->background_psql('postgres');
+$holder->query_safe('BEGIN; LOCK TABLE anew_busy');
+my $held = $node->safe_psql('postgres', "SELECT sum(messages) FROM evilnet.stat_stream WHERE stream = 'anew_busy'");
+make_anew('anew_busy', posts(60000));
+$holder->query_safe('COMMIT');
+$holder->quit;
+wait_for($node, "SELECT state, last_error LIKE '% is not the one that was read before: %' FROM evilnet.stat_stream WHERE stream = 'anew_busy'",
+	'stopped|t', 'anew_busy: stopped, and the reason is told');
+cmp_ok($held, '<', 30000, 'anew_busy: before all of the old topic was stored');
+is($node->safe_psql('postgres', "SELECT count(*) FILTER (WHERE id >= $old_end) FROM anew_busy"),
+	0, 'anew_busy: nothing of it counted');
+
 # while the stream rests: only the anchor can tell
 $kafka->create_topic('rested');
 $kafka->produce_lines('rested', posts(300));
