@@ -50,6 +50,7 @@ typedef struct IngestWorker
 	EvnIngest		   *ingest;
 	EvnKafkaConsumer   *consumer;
 	EvnKafkaConsumer   *probe;
+	bool				left_behind; /* one of them did not close */
 	EvnPartitionReader *reader;
 	EvnDecoder		   *decoder;
 	EvnArena		   *arena;
@@ -71,11 +72,11 @@ close_consumers(int code, Datum arg)
 	if (worker.reader != NULL)
 		evn_partition_reader_reset(worker.reader);
 	worker.reader = NULL;
-	if (worker.consumer != NULL)
-		evn_kafka_consumer_close(worker.consumer);
+	if (worker.consumer != NULL && !evn_kafka_consumer_close(worker.consumer))
+		worker.left_behind = true;
 	worker.consumer = NULL;
-	if (worker.probe != NULL)
-		evn_kafka_consumer_close(worker.probe);
+	if (worker.probe != NULL && !evn_kafka_consumer_close(worker.probe))
+		worker.left_behind = true;
 	worker.probe = NULL;
 }
 
@@ -84,6 +85,12 @@ static void
 disconnect(void)
 {
 	close_consumers(0, (Datum) 0);
+	if (worker.left_behind)
+	{
+		ereport(LOG, (errmsg("evilnet worker begins anew, as Kafka's library did not close")));
+		evn_worker_release();
+		proc_exit(0);
+	}
 	worker.ingest = NULL;
 	MemoryContextReset(worker.context);
 	MemoryContextReset(worker.batch_context);

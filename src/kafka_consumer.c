@@ -9,13 +9,17 @@
  */
 #include "c.h"
 
+#include <pthread.h>
+#include <signal.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "kafka_consumer.h"
 #include "kafka_internal.h"
 
-#define POLL_MAX 1024 /* messages taken from the library at a time */
+#define POLL_MAX	  1024 /* messages taken from the library at a time */
+#define CLOSE_SECONDS 5	   /* more than it ever needs, when it does not wait for itself */
 
 struct EvnKafkaConsumer
 {
@@ -108,11 +112,49 @@ evn_kafka_consumer_open(const EvnKafkaOption *options, int noptions, const char 
 			return consumer;
 	}
 	if (consumer != NULL)
-		evn_kafka_consumer_close(consumer);
+		(void) evn_kafka_consumer_close(consumer);
 	return NULL;
 }
 
-void
+static void *
+destroy_handle(void *handle)
+{
+	/* we are in no group that had to be left */
+	rd_kafka_destroy_flags(handle, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+	return NULL;
+}
+
+/*
+ * librdkafka 2.0 now and then waits for itself for ever when a topic was
+ * deleted while it was read.  A server that is asked to stop must not.
+ */
+static bool
+destroy_in_time(rd_kafka_t *handle)
+{
+	struct timespec until;
+	sigset_t		all;
+	sigset_t		before;
+	pthread_t		thread;
+	int				failed;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	failed = pthread_create(&thread, NULL, destroy_handle, handle);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (failed)
+	{
+		destroy_handle(handle);
+		return true;
+	}
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += CLOSE_SECONDS;
+	if (pthread_timedjoin_np(thread, NULL, &until) == 0)
+		return true;
+	pthread_detach(thread);
+	return false;
+}
+
+bool
 evn_kafka_consumer_close(EvnKafkaConsumer *consumer)
 {
 	if (consumer->queue != NULL)
@@ -122,13 +164,14 @@ evn_kafka_consumer_close(EvnKafkaConsumer *consumer)
 	}
 	if (consumer->commit_queue != NULL)
 		rd_kafka_queue_destroy(consumer->commit_queue);
-	/* we are in no group that had to be left */
-	if (consumer->handle != NULL)
-		rd_kafka_destroy_flags(consumer->handle, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+	/* what the library may still use stays */
+	if (consumer->handle != NULL && !destroy_in_time(consumer->handle))
+		return false;
 	if (consumer->fd >= 0)
 		close(consumer->fd);
 	free(consumer->topic);
 	free(consumer);
+	return true;
 }
 
 int
@@ -161,45 +204,47 @@ evn_kafka_consumer_partitions(EvnKafkaConsumer *consumer, int timeout_ms, EvnKaf
 	return n;
 }
 
-bool
-evn_kafka_consumer_watermarks(EvnKafkaConsumer *consumer, int32 partition, int timeout_ms,
-							  int64 *low, int64 *high, EvnKafkaError *error)
-{
-	int64_t				oldest;
-	int64_t				end;
-	rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(
-		consumer->handle, consumer->topic, partition, &oldest, &end, timeout_ms);
-
-	if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
-		evn_kafka_log_error(&consumer->log, error, code);
-	*low = oldest;
-	*high = end;
-	return code == RD_KAFKA_RESP_ERR_NO_ERROR;
-}
-
-bool
-evn_kafka_consumer_offset_for_time(EvnKafkaConsumer *consumer, int32 partition, int64 timestamp_ms,
-								   int timeout_ms, int64 *offset, EvnKafkaError *error)
+/*
+ * Ask for the offset of a time, or with RD_KAFKA_OFFSET_BEGINNING or _END for
+ * that of the first and the next message; negative when no record is that
+ * late.  rd_kafka_query_watermark_offsets would wait for a leader that is away
+ * longer than it is told, for ever if need be.
+ */
+static bool
+ask_offset(EvnKafkaConsumer *consumer, int32 partition, int64 when, int timeout_ms, int64 *offset,
+		   EvnKafkaError *error)
 {
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
 	rd_kafka_resp_err_t				 code;
-	int64							 low;
 
-	rd_kafka_topic_partition_list_add(list, consumer->topic, partition)->offset = timestamp_ms;
+	rd_kafka_topic_partition_list_add(list, consumer->topic, partition)->offset = when;
 	code = rd_kafka_offsets_for_times(consumer->handle, list, timeout_ms);
 	if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
 		code = list->elems[0].err;
 	*offset = list->elems[0].offset;
 	rd_kafka_topic_partition_list_destroy(list);
 	if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
-	{
 		evn_kafka_log_error(&consumer->log, error, code);
+	return code == RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+bool
+evn_kafka_consumer_watermarks(EvnKafkaConsumer *consumer, int32 partition, int timeout_ms,
+							  int64 *low, int64 *high, EvnKafkaError *error)
+{
+	return ask_offset(consumer, partition, RD_KAFKA_OFFSET_BEGINNING, timeout_ms, low, error) &&
+		   ask_offset(consumer, partition, RD_KAFKA_OFFSET_END, timeout_ms, high, error);
+}
+
+bool
+evn_kafka_consumer_offset_for_time(EvnKafkaConsumer *consumer, int32 partition, int64 timestamp_ms,
+								   int timeout_ms, int64 *offset, EvnKafkaError *error)
+{
+	if (!ask_offset(consumer, partition, timestamp_ms, timeout_ms, offset, error))
 		return false;
-	}
 	/* no record that late: the end */
-	if (*offset < 0)
-		return evn_kafka_consumer_watermarks(consumer, partition, timeout_ms, &low, offset, error);
-	return true;
+	return *offset >= 0 ||
+		   ask_offset(consumer, partition, RD_KAFKA_OFFSET_END, timeout_ms, offset, error);
 }
 
 static rd_kafka_topic_partition_list_t *

@@ -55,7 +55,12 @@ typedef struct EvnKafkaPosition
 extern EvnKafkaConsumer *evn_kafka_consumer_open(const EvnKafkaOption *options, int noptions,
 												 const char *topic, const char *group_id,
 												 EvnKafkaUse use, EvnKafkaError *error);
-extern void evn_kafka_consumer_close(EvnKafkaConsumer *consumer);
+
+/*
+ * False when the library did not come to an end in some seconds: its threads
+ * and memory are left behind, and the process should end before long.
+ */
+extern bool evn_kafka_consumer_close(EvnKafkaConsumer *consumer);
 
 /* number of partitions of the topic, asked of the broker; -1 on error, 0 when the topic does not exist */
 extern int evn_kafka_consumer_partitions(EvnKafkaConsumer *consumer, int timeout_ms,
