@@ -91,9 +91,9 @@ extern Bitmapset *evn_aggregates_columns(EvnAggregates *aggregates);
 /*
  * Add the rows of a batch, or take deleted rows away again.  rows holds tuples
  * of the stream's table (columns nobody reads may be null), newest is the time
- * of the newest one; slot is the number of this worker.  Runs as the stream's owner.  Taking away needs the rows gone
- * from the table already, and that no other worker stores into this stream
- * meanwhile.
+ * of the newest one; slot is the number of this worker.  Runs as the stream's
+ * owner.  Taking away needs the rows gone from the table already, and that no
+ * other worker stores into this stream meanwhile.
  */
 extern void evn_aggregates_add(EvnAggregates *aggregates, Tuplestorestate *rows, int64 newest,
 							   int slot);
