@@ -367,6 +367,9 @@ CREATE TABLE evilnet.stream_offset (
 	rows_deleted bigint NOT NULL DEFAULT 0,
 	gaps bigint NOT NULL DEFAULT 0,
 	updated_at timestamptz NOT NULL DEFAULT now(),
+	event_until timestamptz,
+	covered_since timestamptz,
+	covered_until timestamptz,
 	PRIMARY KEY (stream, kafka_partition)
 ) WITH (fillfactor = 20);	-- updated at every batch: leave room for HOT
 COMMENT ON TABLE evilnet.stream_offset IS 'position and totals of each Kafka partition of a stream, moved in the transaction that stores the messages: the only authority on what was consumed';
@@ -388,6 +391,28 @@ COMMENT ON COLUMN evilnet.stream_offset.dead_letters IS 'messages set aside in e
 COMMENT ON COLUMN evilnet.stream_offset.rows_deleted IS 'stored posts removed by the delete notices of this partition';
 COMMENT ON COLUMN evilnet.stream_offset.gaps IS 'offsets that the broker did not deliver: expired, compacted, or aborted by a transaction';
 COMMENT ON COLUMN evilnet.stream_offset.updated_at IS 'when the position last moved';
+COMMENT ON COLUMN evilnet.stream_offset.event_until IS 'latest created_at of a post that came through this partition';
+COMMENT ON COLUMN evilnet.stream_offset.covered_since IS 'everything of this partition from this time on, by Kafka''s time, was consumed without a hole ...; null until the first message after the start or after a hole';
+COMMENT ON COLUMN evilnet.stream_offset.covered_until IS '... up to this time: Kafka''s time of the last message, or when the worker last found nothing left to read';
+
+-- What ended is kept here, as a row is written only when messages are lost or
+-- skipped; the span that goes on is in stream_offset.
+CREATE TABLE evilnet.coverage_span (
+	stream regclass NOT NULL REFERENCES evilnet.stream ON DELETE CASCADE,
+	kafka_partition int NOT NULL,
+	since timestamptz NOT NULL,
+	until timestamptz NOT NULL CHECK (since <= until),
+	ended_by text NOT NULL CHECK (ended_by IN ('expired', 'seek', 'topic')),
+	ended_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX ON evilnet.coverage_span (stream, kafka_partition);
+COMMENT ON TABLE evilnet.coverage_span IS 'spans of Kafka''s time that were consumed without a hole and ended; the one that goes on is in evilnet.stream_offset; see evilnet.coverage';
+COMMENT ON COLUMN evilnet.coverage_span.stream IS 'the stream''s table';
+COMMENT ON COLUMN evilnet.coverage_span.kafka_partition IS 'Kafka partition number';
+COMMENT ON COLUMN evilnet.coverage_span.since IS 'beginning of the span';
+COMMENT ON COLUMN evilnet.coverage_span.until IS 'its end, itself outside';
+COMMENT ON COLUMN evilnet.coverage_span.ended_by IS 'expired: messages expired in Kafka before they were read; seek: evilnet.seek(); topic: the topic was re-created or truncated';
+COMMENT ON COLUMN evilnet.coverage_span.ended_at IS 'when that was found';
 
 CREATE TABLE evilnet.batch (
 	stream regclass NOT NULL,
@@ -462,17 +487,20 @@ COMMENT ON FUNCTION evilnet.owns_stream(regclass) IS 'whether the current user o
 
 ALTER TABLE evilnet.stream ENABLE ROW LEVEL SECURITY;
 ALTER TABLE evilnet.stream_offset ENABLE ROW LEVEL SECURITY;
+ALTER TABLE evilnet.coverage_span ENABLE ROW LEVEL SECURITY;
 ALTER TABLE evilnet.batch ENABLE ROW LEVEL SECURITY;
 ALTER TABLE evilnet.dead_letter ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own ON evilnet.stream USING (evilnet.owns_stream(stream));
 CREATE POLICY own ON evilnet.stream_offset USING (evilnet.owns_stream(stream));
+CREATE POLICY own ON evilnet.coverage_span USING (evilnet.owns_stream(stream));
 CREATE POLICY own ON evilnet.batch USING (evilnet.owns_stream(stream));
 CREATE POLICY own ON evilnet.dead_letter USING (evilnet.owns_stream(stream));
-GRANT SELECT ON evilnet.stream, evilnet.stream_offset, evilnet.batch TO PUBLIC;
+GRANT SELECT ON evilnet.stream, evilnet.stream_offset, evilnet.coverage_span, evilnet.batch TO PUBLIC;
 GRANT SELECT, DELETE ON evilnet.dead_letter TO PUBLIC;	-- an owner may clear what was dealt with
 
 SELECT pg_catalog.pg_extension_config_dump('evilnet.stream', '');
 SELECT pg_catalog.pg_extension_config_dump('evilnet.stream_offset', '');
+SELECT pg_catalog.pg_extension_config_dump('evilnet.coverage_span', '');
 SELECT pg_catalog.pg_extension_config_dump('evilnet.batch', '');
 SELECT pg_catalog.pg_extension_config_dump('evilnet.dead_letter', '');
 SELECT pg_catalog.pg_extension_config_dump('evilnet.dead_letter_dead_letter_id_seq', '');
@@ -899,6 +927,102 @@ COMMENT ON FUNCTION evilnet.drop_alert(text, boolean) IS
 'drop an alert with its states and events; needs ownership of the stream';
 
 -- ---------------------------------------------------------------------------
+-- Coverage: what was consumed
+-- ---------------------------------------------------------------------------
+
+CREATE FUNCTION evilnet.stream_spans(
+	stream regclass,
+	OUT kafka_partition int, OUT since timestamptz, OUT until timestamptz, OUT current boolean)
+RETURNS SETOF record
+LANGUAGE C STABLE STRICT ROWS 10 AS 'MODULE_PATHNAME', 'evn_coverage_spans';
+COMMENT ON FUNCTION evilnet.stream_spans(regclass) IS
+'spans of Kafka''s time [since, until) that were consumed without a hole, per partition; current is the one that goes on, null where nothing was read yet; needs SELECT on the stream''s table or one of its aggregates';
+
+-- the rows are locked in the order of the workers, so that none moves one in between
+CREATE FUNCTION evilnet.end_spans(stream regclass, kafka_partition int, ended_by text) RETURNS void
+LANGUAGE sql
+BEGIN ATOMIC
+	SELECT FROM evilnet.stream_offset o
+		WHERE o.stream = end_spans.stream AND o.kafka_partition = coalesce(end_spans.kafka_partition, o.kafka_partition)
+		ORDER BY o.kafka_partition FOR UPDATE;
+	INSERT INTO evilnet.coverage_span (stream, kafka_partition, since, until, ended_by)
+		SELECT end_spans.stream, s.kafka_partition, s.since, s.until, end_spans.ended_by
+		FROM evilnet.stream_spans(end_spans.stream) s
+		WHERE s.current AND s.since <= s.until AND s.kafka_partition = coalesce(end_spans.kafka_partition, s.kafka_partition);
+	UPDATE evilnet.stream_offset o SET covered_since = NULL
+		WHERE o.stream = end_spans.stream AND o.kafka_partition = coalesce(end_spans.kafka_partition, o.kafka_partition);
+END;
+REVOKE EXECUTE ON FUNCTION evilnet.end_spans(regclass, int, text) FROM PUBLIC;
+COMMENT ON FUNCTION evilnet.end_spans(regclass, int, text) IS
+'internal: the current span of a partition, or of all, ends here; the next message begins a new one';
+
+CREATE FUNCTION evilnet.watermark(stream regclass) RETURNS timestamptz
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+	SELECT CASE WHEN pg_catalog.bool_and(s.until IS NOT NULL) THEN pg_catalog.min(s.until) END
+	FROM evilnet.stream_spans(watermark.stream) s
+	WHERE s.current;
+END;
+COMMENT ON FUNCTION evilnet.watermark(regclass) IS
+'the time, by Kafka''s clock, up to which all partitions of a stream were read; null while one of them never was; whether something was lost before it says evilnet.coverage; needs SELECT on the stream''s table or one of its aggregates';
+
+CREATE FUNCTION evilnet.coverage(
+	stream regclass,
+	since timestamptz DEFAULT now() - interval '1 hour',
+	until timestamptz DEFAULT now())
+RETURNS TABLE (span_start timestamptz, span_end timestamptz, state text)
+LANGUAGE plpgsql STABLE ROWS 5 SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+	IF stream IS NULL OR since IS NULL OR until IS NULL THEN
+		RAISE null_value_not_allowed USING MESSAGE = format('argument "%s" must not be null',
+			CASE WHEN stream IS NULL THEN 'stream' WHEN since IS NULL THEN 'since' ELSE 'until' END);
+	END IF;
+	IF since > until THEN
+		RAISE invalid_parameter_value USING MESSAGE = 'argument "since" must not be later than "until"',
+			DETAIL = format('"since" is %s, "until" is %s.', since, until),
+			HINT = 'By default "since" is an hour ago and "until" is now.';
+	END IF;
+	RETURN QUERY
+	WITH spans AS MATERIALIZED (
+		SELECT * FROM evilnet.stream_spans(coverage.stream)),
+	partitions AS (
+		-- one that a re-created topic does not have any more owes nothing after its end
+		SELECT s.kafka_partition, min(s.since) AS began, coalesce(max(s.until), '-infinity') AS ended,
+			NOT bool_or(s.current) AS gone
+		FROM spans s GROUP BY s.kafka_partition),
+	edges AS (
+		SELECT coverage.since AS edge
+		UNION SELECT coverage.until
+		UNION SELECT e.edge FROM spans s CROSS JOIN LATERAL (VALUES (s.since), (s.until)) e(edge)
+			WHERE e.edge > coverage.since AND e.edge < coverage.until),
+	pieces AS (
+		SELECT e.edge AS low, lead(e.edge) OVER (ORDER BY e.edge) AS high FROM edges e),
+	-- no edge lies inside a piece, so a span that holds its beginning holds all of it; the worst partition decides
+	worst AS (
+		SELECT q.low, q.high, max(CASE
+			WHEN EXISTS (SELECT FROM spans s
+				WHERE s.kafka_partition = p.kafka_partition AND s.since <= q.low AND s.until > q.low) THEN 1
+			WHEN q.low < p.began THEN 3
+			WHEN q.low >= p.ended THEN CASE WHEN p.gone THEN 1 ELSE 2 END
+			ELSE 4 END) AS rank
+		FROM pieces q CROSS JOIN partitions p
+		WHERE q.high IS NOT NULL
+		GROUP BY q.low, q.high),
+	numbered AS (
+		SELECT w.low, w.high, w.rank,
+			row_number() OVER (ORDER BY w.low) - row_number() OVER (PARTITION BY w.rank ORDER BY w.low) AS run
+		FROM worst w)
+	SELECT min(n.low), max(n.high), (ARRAY['complete', 'pending', 'unknown', 'lost'])[n.rank]
+	FROM numbered n
+	GROUP BY n.rank, n.run
+	ORDER BY 1;
+END $$;
+COMMENT ON FUNCTION evilnet.coverage(regclass, timestamptz, timestamptz) IS
+'the range [since, until) of Kafka''s time cut into spans: complete (every partition was consumed), pending (not all is read yet), lost (messages of a partition expired or were skipped), unknown (before the stream began); needs SELECT on the stream''s table or one of its aggregates';
+
+-- ---------------------------------------------------------------------------
 -- Statistics
 -- ---------------------------------------------------------------------------
 
@@ -995,6 +1119,31 @@ COMMENT ON COLUMN evilnet.stat_stage.stage IS 'fetch (without waiting), decode, 
 COMMENT ON COLUMN evilnet.stat_stage.microseconds IS 'time taken, microseconds';
 COMMENT ON COLUMN evilnet.stat_stage.messages IS 'messages stored in that time';
 GRANT SELECT ON evilnet.stat_stage TO PUBLIC;
+
+CREATE VIEW evilnet.stat_watermark AS
+	SELECT c.relname::text AS stream,
+		o.stream AS relation,
+		o.kafka_partition,
+		o.next_offset,
+		o.event_until,
+		o.covered_since,
+		o.covered_until,
+		(SELECT count(*) FROM evilnet.coverage_span s WHERE s.stream = o.stream AND s.kafka_partition = o.kafka_partition) AS holes,
+		extract(epoch FROM clock_timestamp() - o.covered_until)::float8 AS seconds_behind
+	FROM evilnet.stream_offset o
+		JOIN pg_catalog.pg_class c ON c.oid = o.stream
+	WHERE evilnet.owns_stream(o.stream);
+COMMENT ON VIEW evilnet.stat_watermark IS 'one row per stream and Kafka partition: how far it was consumed, by time; a stream is shown to its owner';
+COMMENT ON COLUMN evilnet.stat_watermark.stream IS 'name of the stream''s table';
+COMMENT ON COLUMN evilnet.stat_watermark.relation IS 'the stream''s table';
+COMMENT ON COLUMN evilnet.stat_watermark.kafka_partition IS 'Kafka partition number';
+COMMENT ON COLUMN evilnet.stat_watermark.next_offset IS 'offset of the next message to store';
+COMMENT ON COLUMN evilnet.stat_watermark.event_until IS 'latest created_at of a post that came through it';
+COMMENT ON COLUMN evilnet.stat_watermark.covered_since IS 'everything from this time on, by Kafka''s time, was consumed ...; null until the first message after the start or after a hole';
+COMMENT ON COLUMN evilnet.stat_watermark.covered_until IS '... up to this time';
+COMMENT ON COLUMN evilnet.stat_watermark.holes IS 'how often that broke off: messages expired before they were read, seek(), a re-created topic; see evilnet.coverage_span';
+COMMENT ON COLUMN evilnet.stat_watermark.seconds_behind IS 'how long ago covered_until is; an idle stream comes up to now once a minute';
+GRANT SELECT ON evilnet.stat_watermark TO PUBLIC;
 
 CREATE VIEW evilnet.stat_continuous_aggregate AS
 	SELECT n.nspname::text AS schema,

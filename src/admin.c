@@ -505,6 +505,7 @@ evn_admin_seek(PG_FUNCTION_ARGS)
 	evn_stream_require_owned(relid);
 	evn_aggregate_restore_dependencies(relid);
 	evn_spi_begin(&spi, evn_spi_catalog_owner());
+	evn_spi_execf(SPI_OK_SELECT, "SELECT evilnet.end_spans(%u, NULL, 'seek')", relid);
 	/* the old positions and their journal belong to another log */
 	evn_spi_execf(SPI_OK_DELETE, "DELETE FROM evilnet.stream_offset WHERE stream = %u", relid);
 	evn_spi_execf(SPI_OK_DELETE, "DELETE FROM evilnet.batch WHERE stream = %u", relid);

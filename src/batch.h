@@ -46,7 +46,10 @@ typedef struct EvnBatchPart
 	int64 to_offset;   /* position after it */
 	int64 epoch;
 	int64 gaps;
-	int	  last; /* index of its last message, -1 when it has none */
+	bool  expired; /* messages before it expired unread */
+	int	  last;	   /* index of its last message, -1 when it has none */
+	/* all that was in Kafka at this time is in the batch or before it; 0: not known */
+	TimestampTz end_seen_at;
 } EvnBatchPart;
 
 typedef struct EvnBatch

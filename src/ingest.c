@@ -32,6 +32,9 @@
 #define BUDGET_WINDOW  10000 /* messages the error budget looks back on, about */
 #define BUDGET_MINIMUM 1000	 /* no judgement on fewer */
 
+/* milliseconds from Kafka's beginning of time to PostgreSQL's */
+#define EPOCH_MS ((POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY * INT64CONST(1000))
+
 /* Returns the caller's memory context, for commit_transaction: what lives there outlives us. */
 static MemoryContext
 begin_transaction(void)
@@ -162,16 +165,22 @@ evn_ingest_known_partitions(EvnIngest *ingest)
 static void
 insert_start(EvnIngest *ingest, EvnPosition *position, int topic_partitions)
 {
-	Oid	  types[5] = {REGCLASSOID, INT4OID, INT8OID, INT4OID, TEXTOID};
-	Datum values[5] = {ObjectIdGetDatum(ingest->stream->relid), Int32GetDatum(position->partition),
-					   Int64GetDatum(position->next_offset), Int32GetDatum(topic_partitions),
-					   CStringGetTextDatum(ingest->stream->start_at)};
+	Oid	  types[6] = {REGCLASSOID, INT4OID, INT8OID, INT4OID, TEXTOID, TIMESTAMPTZOID};
+	Datum values[6] = {
+		ObjectIdGetDatum(ingest->stream->relid),	   Int32GetDatum(position->partition),
+		Int64GetDatum(position->next_offset),		   Int32GetDatum(topic_partitions),
+		CStringGetTextDatum(ingest->stream->start_at), TimestampTzGetDatum(position->start_time)};
+	char nulls[] = "      ";
+
+	nulls[5] = position->start_time == 0 ? 'n' : ' ';
 
 	/* another owner that was quicker makes this fail: tried again from the beginning */
 	if (evn_spi_exec_args(
-			"INSERT INTO evilnet.stream_offset (stream, kafka_partition, next_offset, topic_partitions, epoch)"
-			" SELECT $1, $2, $3, $4, 1 FROM evilnet.stream s WHERE s.stream = $1 AND s.start_at = $5 FOR SHARE",
-			5, types, values, NULL, SPI_OK_INSERT) == 0)
+			"INSERT INTO evilnet.stream_offset (stream, kafka_partition, next_offset, topic_partitions, epoch,"
+			" covered_since, covered_until)"
+			" SELECT $1, $2, $3, $4, 1, $6, $6 FROM evilnet.stream s"
+			" WHERE s.stream = $1 AND s.start_at = $5 FOR SHARE",
+			6, types, values, nulls, SPI_OK_INSERT) == 0)
 		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 						errmsg("the start of stream %s was changed", ingest->stream->name)));
 	position->epoch = 1;
@@ -192,6 +201,13 @@ evn_ingest_set_start(EvnIngest *ingest, EvnPosition *positions, int npositions,
 	evn_spi_end(&spi);
 	commit_transaction(caller);
 }
+
+/*
+ * covered_since when a span may begin.  One that follows a hole lies behind
+ * it, whatever times the producers wrote.
+ */
+#define SPAN_BEGIN(at) \
+	"coalesce(o.covered_since, greatest(o.covered_until + interval '1 ms', " at "))"
 
 static Datum
 batch_partitions(const EvnBatch *batch)
@@ -370,22 +386,83 @@ write_dead_letter(EvnIngest *ingest, const EvnBatchMessage *message)
 		elog(ERROR, "writing evilnet.dead_letter failed");
 }
 
-static void
-count_part(const EvnBatch *batch, int part, int64 counts[EVN_NOUTCOMES], int64 *messages,
-		   int64 *deleted)
+/* what a batch holds of one partition */
+typedef struct PartSums
 {
-	memset(counts, 0, sizeof(int64) * EVN_NOUTCOMES);
-	*messages = *deleted = 0;
+	int64				   counts[EVN_NOUTCOMES];
+	int64				   messages;
+	int64				   deleted;
+	const EvnKafkaMessage *first;
+	TimestampTz			   event_until; /* its latest post */
+} PartSums;
+
+static void
+sum_part(const EvnBatch *batch, int part, PartSums *sums)
+{
+	memset(sums, 0, sizeof(PartSums));
+	sums->event_until = DT_NOBEGIN;
 	for (int i = 0; i < batch->nmessages; i++)
 	{
 		const EvnBatchMessage *message = &batch->messages[i];
 
 		if (message->part != part)
 			continue;
-		counts[message->outcome]++;
-		*deleted += message->rows_deleted;
-		(*messages)++;
+		if (sums->messages++ == 0)
+			sums->first = &message->kafka;
+		sums->counts[message->outcome]++;
+		sums->deleted += message->rows_deleted;
+		if (message->decoded == EVN_OUTCOME_ROW)
+			sums->event_until = Max(sums->event_until, message->tweet.created_at);
 	}
+}
+
+/*
+ * Kafka's time of a message; 0 when it has none, or one that cannot be: a
+ * producer may write what it likes.
+ */
+static TimestampTz
+kafka_time(const EvnKafkaMessage *message, TimestampTz now)
+{
+	int64 ms = message == NULL ? -1 : message->timestamp_ms;
+
+	if (ms < 0 || ms > now / 1000 + EPOCH_MS + evn_max_future * INT64CONST(1000))
+		return 0;
+	return Min((ms - EPOCH_MS) * 1000, now);
+}
+
+/* The first and the last moment that the batch covers of a partition, and its latest post. */
+static void
+cover_part(const EvnBatchPart *part, const PartSums *sums, const EvnKafkaMessage *last,
+		   Datum values[3], char nulls[3])
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz since = kafka_time(sums->first, now);
+	TimestampTz until = kafka_time(last, now);
+
+	if (until == 0 || until < part->end_seen_at)
+		until = part->end_seen_at;
+	if (since == 0)
+		since = until;
+	if (until == 0)
+		until = since;
+	values[0] = TimestampTzGetDatum(since);
+	values[1] = TimestampTzGetDatum(until);
+	values[2] = TimestampTzGetDatum(sums->event_until);
+	nulls[0] = since == 0 ? 'n' : ' ';
+	nulls[1] = until == 0 ? 'n' : ' ';
+	nulls[2] = TIMESTAMP_IS_NOBEGIN(sums->event_until) ? 'n' : ' ';
+}
+
+static void
+end_spans(EvnIngest *ingest, const int32 *partition, const char *ended_by)
+{
+	Oid	  types[3] = {REGCLASSOID, INT4OID, TEXTOID};
+	Datum values[3] = {ObjectIdGetDatum(ingest->stream->relid),
+					   Int32GetDatum(partition == NULL ? 0 : *partition),
+					   CStringGetTextDatum(ended_by)};
+
+	evn_spi_exec_args("SELECT evilnet.end_spans($1, $2, $3)", 3, types, values,
+					  partition == NULL ? " n " : NULL, SPI_OK_SELECT);
 }
 
 /* Move one partition's position, add to its totals, and write its journal row. */
@@ -393,19 +470,21 @@ static void
 advance(EvnIngest *ingest, const EvnBatch *batch, int part)
 {
 	static SPIPlanPtr plan = NULL;
-	static Oid		  types[18] = {REGCLASSOID, INT4OID, INT8OID, INT8OID, INT8OID,		   INT8OID,
-								   INT8OID,		INT8OID, INT8OID, INT8OID, INT8OID,		   INT8OID,
-								   INT8OID,		INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, INT4OID};
+	static Oid		  types[21] = {REGCLASSOID,	  INT4OID,		  INT8OID, INT8OID,		   INT8OID,
+								   INT8OID,		  INT8OID,		  INT8OID, INT8OID,		   INT8OID,
+								   INT8OID,		  INT8OID,		  INT8OID, INT8OID,		   INT8OID,
+								   INT8OID,		  TIMESTAMPTZOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID,
+								   TIMESTAMPTZOID};
 	const EvnBatchPart	  *p = &batch->parts[part];
 	const EvnKafkaMessage *last = p->last < 0 ? NULL : &batch->messages[p->last].kafka;
-	int64				   counts[EVN_NOUTCOMES];
-	int64				   messages;
-	int64				   deleted;
-	Datum				   values[18];
-	char				   nulls[18];
+	PartSums			   sums;
+	Datum				   values[21];
+	char				   nulls[21];
 
 	if (p->to_offset == p->from_offset && p->gaps == 0)
 		return;
+	if (p->expired)
+		end_spans(ingest, &p->partition, "expired");
 	evn_spi_keep_plan(
 		&plan,
 		"WITH moved AS (UPDATE evilnet.stream_offset o SET next_offset = $4,"
@@ -414,14 +493,17 @@ advance(EvnIngest *ingest, const EvnBatch *batch, int part)
 		" messages = o.messages + $8, rows = o.rows + $9, duplicates = o.duplicates + $10,"
 		" deletes = o.deletes + $11, suppressed = o.suppressed + $12, notices = o.notices + $13,"
 		" dead_letters = o.dead_letters + $14, rows_deleted = o.rows_deleted + $15,"
-		" gaps = o.gaps + $16, updated_at = pg_catalog.clock_timestamp()"
-		" WHERE o.stream = $1 AND o.kafka_partition = $2)"
-		" INSERT INTO evilnet.batch (stream, kafka_partition, from_offset, to_offset, messages, rows,"
-		" duplicates, deletes, suppressed, notices, dead_letters, rows_deleted, gaps, started_at,"
-		" worker, committed_at) VALUES ($1, $2, $3, $4, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,"
-		" $18, pg_catalog.clock_timestamp())",
-		18, types);
-	count_part(batch, part, counts, &messages, &deleted);
+		" gaps = o.gaps + $16, updated_at = pg_catalog.clock_timestamp(),"
+		" covered_since = CASE WHEN $19 IS NULL THEN o.covered_since ELSE " SPAN_BEGIN(
+			"$19") " END,"
+				   " covered_until = greatest(o.covered_until, $20), event_until = greatest(o.event_until, $21)"
+				   " WHERE o.stream = $1 AND o.kafka_partition = $2)"
+				   " INSERT INTO evilnet.batch (stream, kafka_partition, from_offset, to_offset, messages, rows,"
+				   " duplicates, deletes, suppressed, notices, dead_letters, rows_deleted, gaps, started_at,"
+				   " worker, committed_at) VALUES ($1, $2, $3, $4, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,"
+				   " $18, pg_catalog.clock_timestamp())",
+		21, types);
+	sum_part(batch, part, &sums);
 	memset(nulls, ' ', sizeof(nulls));
 	if (last == NULL)
 		nulls[4] = nulls[5] = nulls[6] = 'n';
@@ -432,13 +514,14 @@ advance(EvnIngest *ingest, const EvnBatch *batch, int part)
 	values[4] = Int64GetDatum(last == NULL ? 0 : last->offset);
 	values[5] = Int64GetDatum(last == NULL ? 0 : last->timestamp_ms);
 	values[6] = Int64GetDatum(last == NULL ? 0 : evn_ingest_hash(last));
-	values[7] = Int64GetDatum(messages);
+	values[7] = Int64GetDatum(sums.messages);
 	for (int i = 0; i < EVN_NOUTCOMES; i++)
-		values[8 + i] = Int64GetDatum(counts[i]);
-	values[14] = Int64GetDatum(deleted);
+		values[8 + i] = Int64GetDatum(sums.counts[i]);
+	values[14] = Int64GetDatum(sums.deleted);
 	values[15] = Int64GetDatum(p->gaps);
 	values[16] = TimestampTzGetDatum(batch->started_at);
 	values[17] = Int32GetDatum(ingest->worker);
+	cover_part(p, &sums, last, &values[18], &nulls[18]);
 	if (SPI_execute_plan(plan, values, nulls, false, 0) != SPI_OK_INSERT)
 		elog(ERROR, "moving the position of partition %d failed", p->partition);
 }
@@ -501,6 +584,70 @@ evn_ingest_store(EvnIngest *ingest, EvnBatch *batch, bool bisect, int64 stage_us
 	inside = stage_us[EVN_STAGE_INSERT] + stage_us[EVN_STAGE_MERGE] - inside;
 	stage_us[EVN_STAGE_COMMIT] += INSTR_TIME_GET_MICROSEC(end) - inside;
 	return true;
+}
+
+static Datum
+position_array(const EvnPosition *positions, int npositions, int64 (*value)(const EvnPosition *))
+{
+	Datum *values = palloc(sizeof(Datum) * npositions);
+
+	for (int i = 0; i < npositions; i++)
+		values[i] = Int64GetDatum(value(&positions[i]));
+	return PointerGetDatum(construct_array(values, npositions, INT8OID, sizeof(int64),
+										   FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+static int64
+next_offset_of(const EvnPosition *position)
+{
+	return position->next_offset;
+}
+
+static int64
+epoch_of(const EvnPosition *position)
+{
+	return position->epoch;
+}
+
+void
+evn_ingest_cover(EvnIngest *ingest, const EvnPosition *positions, int npositions, TimestampTz at)
+{
+	MemoryContext caller = begin_transaction();
+	Oid	   types[5] = {REGCLASSOID, INT4ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID};
+	Datum  values[5];
+	EvnSpi spi;
+
+	evn_spi_begin(&spi, InvalidOid);
+	values[0] = ObjectIdGetDatum(ingest->stream->relid);
+	values[1] = int4_array(positions, npositions);
+	values[2] = position_array(positions, npositions, next_offset_of);
+	values[3] = position_array(positions, npositions, epoch_of);
+	values[4] = TimestampTzGetDatum(at);
+	evn_spi_exec_args(
+		"WITH mine AS MATERIALIZED (SELECT o.stream, o.kafka_partition FROM evilnet.stream_offset o"
+		" JOIN ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4))"
+		" p(kafka_partition, next_offset, epoch)"
+		" USING (kafka_partition, next_offset, epoch)"
+		" WHERE o.stream = $1 FOR UPDATE OF o SKIP LOCKED)"
+		" UPDATE evilnet.stream_offset o SET covered_since = " SPAN_BEGIN(
+			"$5") ","
+				  " covered_until = greatest(o.covered_until, $5) FROM mine"
+				  " WHERE o.stream = mine.stream AND o.kafka_partition = mine.kafka_partition",
+		5, types, values, NULL, SPI_OK_UPDATE);
+	evn_spi_end(&spi);
+	commit_transaction(caller);
+}
+
+void
+evn_ingest_end_spans(EvnIngest *ingest, const char *ended_by)
+{
+	MemoryContext caller = begin_transaction();
+	EvnSpi		  spi;
+
+	evn_spi_begin(&spi, InvalidOid);
+	end_spans(ingest, NULL, ended_by);
+	evn_spi_end(&spi);
+	commit_transaction(caller);
 }
 
 bool

@@ -31,6 +31,8 @@ typedef struct EvnPosition
 	int64 anchor_offset; /* -1: none */
 	int64 anchor_timestamp;
 	int64 anchor_hash;
+	/* of a new one: what came from this time on is still to be read; 0: the first message tells */
+	TimestampTz start_time;
 } EvnPosition;
 
 /*
@@ -71,6 +73,17 @@ extern bool evn_ingest_store(EvnIngest *ingest, EvnBatch *batch, bool bisect,
  * transaction: rows, aggregates, dead letters, but no positions and no journal.
  */
 extern void evn_ingest_apply(EvnIngest *ingest, EvnBatchMessage *messages, int n);
+
+/*
+ * Nothing was left to be read at that time in partitions that are still at
+ * these positions.  Others are left alone, and so are those that somebody else
+ * is at work on.  Own transaction.
+ */
+extern void evn_ingest_cover(EvnIngest *ingest, const EvnPosition *positions, int npositions,
+							 TimestampTz at);
+
+/* The spans that were consumed end, and new ones begin with the next message.  Own transaction. */
+extern void evn_ingest_end_spans(EvnIngest *ingest, const char *ended_by);
 
 /* Whether the share of dead letters is above the stream's budget. */
 extern bool evn_ingest_over_budget(EvnIngest *ingest, const EvnBatch *batch);

@@ -38,6 +38,7 @@
 
 #define ARENA_BLOCK	   (1024 * 1024)
 #define HOUSEKEEP_MS   60000 /* also how soon new partitions are seen */
+#define HEARTBEAT_MS   60000 /* how often a stream at rest is looked at to say so in the books */
 #define ERROR_LOG_MS   60000 /* the library's complaints go to the log no more often */
 #define UNIQUE_RETRIES 3	 /* a unique violation is most often another worker's same post */
 #define RATE_SECONDS   10.0	 /* the rate shown is smoothed over about this */
@@ -60,6 +61,7 @@ typedef struct IngestWorker
 	bool				bisect;			 /* the batch failed as a whole */
 	int					unique_failures; /* in a row */
 	TimestampTz			housekeep_at;
+	TimestampTz			heartbeat_at;
 	TimestampTz			error_logged_at;
 } IngestWorker;
 
@@ -230,6 +232,7 @@ connect_stream(void)
 												worker.ingest->stream->start_at);
 	evn_partition_reader_assign(worker.reader);
 	confirm();
+	worker.heartbeat_at = 0;
 	evn_worker_set_state(EVN_WORKER_RUNNING);
 }
 
@@ -385,6 +388,20 @@ check_minute(void)
 		disconnect(); /* and begin again with all of them */
 }
 
+/* No news is news as well: note how far partitions without messages were read. */
+static void
+heartbeat(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	/* between batches: what is in one tells for itself soon */
+	if (worker.reader == NULL || now < worker.heartbeat_at ||
+		is_moved(evn_partition_reader_batch(worker.reader)))
+		return;
+	evn_partition_reader_cover(worker.reader);
+	worker.heartbeat_at = TimestampTzPlusMilliseconds(now, HEARTBEAT_MS);
+}
+
 /* One turn: take what has come, store when due, else wait. */
 static void
 turn(void)
@@ -411,7 +428,9 @@ turn(void)
 			evn_partition_reader_commit_hint(
 				worker.reader); /* the last one may have been left out */
 		}
-		wait_for_messages(worker.consumer, due < 0 ? HOUSEKEEP_MS : due);
+		wait_for_messages(worker.consumer, due < 0 ? TimestampDifferenceMilliseconds(
+														 GetCurrentTimestamp(), worker.heartbeat_at)
+												   : due);
 		evn_worker_set_state(EVN_WORKER_RUNNING);
 	}
 }
@@ -474,7 +493,11 @@ recover(void)
 	AbortCurrentTransaction();
 	evn_worker_set_error(error->message);
 	if (is_final(error))
+	{
+		if (!worker.storing)
+			evn_ingest_end_spans(worker.ingest, "topic");
 		stop_stream(error->message);
+	}
 	plan_retry(error);
 	worker.storing = false;
 	/* a batch that is to be bisected need not wait */
@@ -494,6 +517,7 @@ run(void)
 				connect_stream();
 			MemoryContextSwitchTo(worker.batch_context);
 			turn();
+			heartbeat();
 			check_minute();
 		}
 	}

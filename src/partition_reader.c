@@ -24,6 +24,7 @@
 #include "partition_reader.h"
 
 #define BROKER_TIMEOUT_MS 10000 /* for questions to the broker */
+#define IDLE_TIMEOUT_MS	  1000	/* for those that can wait */
 #define POLL_MESSAGES	  1000	/* taken from the library at a time */
 #define UNSEEN_MESSAGES	  1000 /* that wait in its queue and may be control records, which it drops */
 
@@ -48,6 +49,7 @@ struct EvnPartitionReader
 	bool			  probing;			/* the probe is at work */
 	bool			  confirmed;		/* nothing in the batch is newer than its last question */
 	int64			  waiting; /* what waited to be taken when it was asked, less what was taken */
+	TimestampTz		  drained_at; /* the library's queue was last seen empty */
 	EvnBatch		  batch;
 	EvnKafkaMessage	  polled[POLL_MESSAGES];
 };
@@ -95,20 +97,27 @@ ask_partitions(EvnPartitionReader *reader)
 	return n;
 }
 
+/* Where to start reading, and from what time on nothing is left out then. */
 static int64
-start_offset(EvnPartitionReader *reader, int32 partition, int64 low, int64 high)
+start_offset(EvnPartitionReader *reader, EvnPosition *position, int64 low, int64 high)
 {
 	EvnKafkaError error = {0};
+	int32		  partition = position->partition;
 	int64		  offset;
 	TimestampTz	  ts;
 
 	/* a partition added since: what is in it came after the stream began */
 	if (partition >= reader->known_partitions || strcmp(reader->start_at, "earliest") == 0)
+	{
+		if (low < high)
+			position->start_time = 0;
 		return low;
+	}
 	if (strcmp(reader->start_at, "latest") == 0)
 		return high;
 	ts = DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in, CStringGetDatum(reader->start_at),
 												 ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+	position->start_time = Min(position->start_time, ts);
 	if (!evn_kafka_consumer_offset_for_time(reader->consumer, partition,
 											ts / 1000 + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) *
 															SECS_PER_DAY * INT64CONST(1000),
@@ -160,9 +169,10 @@ place(EvnPartitionReader *reader, int i)
 	int64		  low;
 	int64		  high;
 
+	position->start_time = GetCurrentTimestamp();
 	ask_watermarks(reader, position->partition, &low, &high);
 	if (position->is_new)
-		position->next_offset = start_offset(reader, position->partition, low, high);
+		position->next_offset = start_offset(reader, position, low, high);
 	if (position->is_new || position->anchor_offset < low)
 		position->anchor_offset = -1;
 	check_end(reader, position, high);
@@ -176,6 +186,7 @@ place(EvnPartitionReader *reader, int i)
 								 reader->ingest->stream->topic, position->partition,
 								 low - state->expected)));
 		part->gaps += low - state->expected;
+		part->expired = true;
 		state->expected = low;
 	}
 	part->to_offset = state->expected;
@@ -310,6 +321,8 @@ take(EvnPartitionReader *reader, const EvnKafkaMessage *message)
 		return TAKEN_EXPIRED;
 	if (message->event == EVN_KAFKA_END)
 	{
+		/* it came after that, so it tells of that time for sure */
+		reader->batch.parts[i].end_seen_at = reader->drained_at;
 		if (message->offset > state->expected) /* past control records */
 		{
 			skip(reader, i, message->offset);
@@ -340,8 +353,9 @@ evn_partition_reader_fill(EvnPartitionReader *reader)
 	EvnBatch *batch = &reader->batch;
 	int		  first = batch->nmessages;
 	int		  room = Min(reader->ingest->stream->batch_messages - batch->nmessages, POLL_MESSAGES);
-	int		  n = evn_kafka_consumer_poll(reader->consumer, reader->polled, room);
-	int32	  expired = -1;
+	TimestampTz asked_at = GetCurrentTimestamp();
+	int			n = evn_kafka_consumer_poll(reader->consumer, reader->polled, room);
+	int32		expired = -1;
 
 	for (int i = 0; i < n; i++)
 	{
@@ -359,6 +373,8 @@ evn_partition_reader_fill(EvnPartitionReader *reader)
 	reader->waiting -= n;
 	if (n > 0 && reader->waiting < 0)
 		reader->confirmed = false;
+	if (n < room)
+		reader->drained_at = asked_at;
 	if (first == 0 && batch->nmessages > 0)
 		batch->started_at = GetCurrentTimestamp();
 	return first;
@@ -563,6 +579,8 @@ evn_partition_reader_reset(EvnPartitionReader *reader)
 
 		part->from_offset = part->to_offset;
 		part->gaps = 0;
+		part->expired = false;
+		part->end_seen_at = 0;
 		part->last = -1;
 	}
 }
@@ -576,6 +594,44 @@ evn_partition_reader_advance(EvnPartitionReader *reader)
 		if (batch->parts[i].last >= 0)
 			set_anchor(&reader->states[i].position, &batch->messages[batch->parts[i].last].kafka);
 	evn_partition_reader_reset(reader);
+}
+
+/* Whether a partition has nothing beyond its stored position; asks the broker if need be. */
+static bool
+is_at_end(EvnPartitionReader *reader, int i, bool *answered)
+{
+	const EvnBatchPart *part = &reader->batch.parts[i];
+	EvnKafkaError		error = {0};
+	int64				low;
+	int64				high;
+
+	if (part->to_offset != part->from_offset || part->gaps != 0 ||
+		evn_kafka_consumer_seen_end(reader->consumer, part->partition) > part->to_offset)
+		return false;
+	/* not the consumer: its broker answers when the fetch before is answered */
+	*answered = evn_kafka_consumer_watermarks(reader->probe, part->partition, IDLE_TIMEOUT_MS, &low,
+											  &high, &error);
+	return *answered && high == part->to_offset;
+}
+
+void
+evn_partition_reader_cover(EvnPartitionReader *reader)
+{
+	TimestampTz	 now = GetCurrentTimestamp();
+	EvnPosition *positions = palloc0(sizeof(EvnPosition) * (reader->batch.nparts + 1));
+	bool		 answered = true;
+	int			 n = 0;
+
+	for (int i = 0; i < reader->batch.nparts && answered; i++)
+		if (is_at_end(reader, i, &answered))
+		{
+			positions[n].partition = reader->batch.parts[i].partition;
+			positions[n].next_offset = reader->batch.parts[i].to_offset;
+			positions[n++].epoch = reader->batch.parts[i].epoch;
+		}
+	if (n > 0)
+		evn_ingest_cover(reader->ingest, positions, n, now);
+	pfree(positions);
 }
 
 void

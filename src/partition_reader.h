@@ -49,6 +49,9 @@ extern int evn_partition_reader_fill(EvnPartitionReader *reader);
 /* The batch is stored: go on from its end. */
 extern void evn_partition_reader_advance(EvnPartitionReader *reader);
 
+/* Note in the books that the partitions whose end was reached have nothing more.  Own transaction. */
+extern void evn_partition_reader_cover(EvnPartitionReader *reader);
+
 /* Release the batch's messages, which the consumer's end waits for. */
 extern void evn_partition_reader_reset(EvnPartitionReader *reader);
 
