@@ -164,7 +164,8 @@ find_source(EvnAggregateQuery *result, Query *query)
 				object(result, "it reads a sample of the stream",
 					   "Filter by an expression of its columns.");
 		}
-		else if (rte->rtekind == RTE_RELATION || rte->rtekind == RTE_SUBQUERY)
+		/* a view's query has entries of the view itself up to PostgreSQL 15, which it does not read */
+		else if (rte->inFromCl && (rte->rtekind == RTE_RELATION || rte->rtekind == RTE_SUBQUERY))
 			result->has_lookups = true;
 	}
 	if (query->hasSubLinks)
@@ -583,6 +584,23 @@ read_aggregate(EvnAggregateQuery *result, const EvnAggregateQuery *parent,
 		check_merge_of(result, parent, agg, column->name);
 }
 
+/* One expression under two names: written down and read again, one of them is no group key any more. */
+static void
+check_repeated(EvnAggregateQuery *result, int i, Node *expr)
+{
+	for (int k = 0; k < i; k++)
+	{
+		TargetEntry *other = list_nth_node(TargetEntry, result->query->targetList, k);
+
+		if (result->columns[k].is_key &&
+			equal(evn_group_expression(result->query, (Node *) other->expr), expr))
+			object(result,
+				   psprintf("group key %s is %s again", result->columns[i].name,
+							result->columns[k].name),
+				   "Select it once; the same value may be shown twice when reading.");
+	}
+}
+
 static void
 check_key(EvnAggregateQuery *result, const EvnAggregateQuery *parent, EvnAggregateColumn *column,
 		  Node *expr)
@@ -631,6 +649,8 @@ read_column(EvnAggregateQuery *result, const EvnAggregateQuery *parent, int i, T
 	if (get_typtype(column->type_id) == TYPTYPE_PSEUDO)
 		object(result, psprintf("column %s is of pseudo-type %s", column->name, column->type),
 			   "Select its parts.");
+	if (column->is_key)
+		check_repeated(result, i, expr);
 	if (!column->is_key)
 		read_aggregate(result, parent, column, expr);
 	else if (result->bucket < 0 && read_time_bucket(result, expr))

@@ -87,6 +87,20 @@ is_right('still right');
 store(2, posts_of(5, 126 .. 127));
 is_right('also when a late post comes to a folded bucket');
 
+# --- what can be subtracted is, and its bucket not computed again
+
+sql(q{SELECT evilnet.create_continuous_aggregate('counted', $$SELECT evilnet.time_bucket('1 year', created_at) AS bucket,
+	count(*) AS tweets, sum(CASE kind WHEN 'post' THEN 1 ELSE 0 END) AS posts FROM tweets GROUP BY 1$$, in_background => false)});
+my $count = sql('SELECT count(*) FROM tweets');
+# a mark that computing again would wipe out
+sql('UPDATE counted_slots SET tweets = tweets + 1000');
+my $marked = sql('SELECT sum(tweets) FROM counted');
+cmp_ok($marked, '>=', $count + 1000, 'counts are marked');
+store(0, '{"delete":{"status":{"id":101,"user_id":3},"timestamp_ms":"1562135580658"}}');
+is(sql('SELECT count(*) FROM tweets'), $count - 1, 'a post is deleted');
+is(sql('SELECT sum(tweets) FROM counted'), $marked - 1, 'and taken away from the count');
+sql("SELECT evilnet.drop_continuous_aggregate('counted')");
+
 # --- NOTIFY
 
 sql("SELECT evilnet.alter_continuous_aggregate('tweets_by_city', notify => true)");
