@@ -235,7 +235,7 @@ static void
 insert_alert(const AlertSpec *spec, Oid view, bool notify)
 {
 	Oid	   types[5] = {TEXTOID, OIDOID, TEXTOID, TEXTOID, BOOLOID};
-	char   nulls[5] = "     ";
+	char   nulls[6] = "     ";
 	Datum  values[5];
 	EvnSpi spi;
 
@@ -287,7 +287,7 @@ static void
 update_alert(const AlertSpec *spec, bool drop_leave, NullableDatum notify, NullableDatum enabled)
 {
 	Oid	   types[6] = {TEXTOID, TEXTOID, TEXTOID, BOOLOID, BOOLOID, BOOLOID};
-	char   nulls[6] = "      ";
+	char   nulls[7] = "      ";
 	Datum  values[6];
 	EvnSpi spi;
 
