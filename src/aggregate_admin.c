@@ -45,26 +45,6 @@ PG_FUNCTION_INFO_V1(evn_aggregate_admin_verify);
 PG_FUNCTION_INFO_V1(evn_aggregate_admin_changed);
 PG_FUNCTION_INFO_V1(evn_aggregate_admin_maintain);
 
-/* The state of evn_spi_begin's caller while the stream's owner acts. */
-typedef struct ActingAs
-{
-	Oid userid;
-	int sec_context;
-} ActingAs;
-
-static void
-act_as(ActingAs *before, Oid userid)
-{
-	GetUserIdAndSecContext(&before->userid, &before->sec_context);
-	SetUserIdAndSecContext(userid, before->sec_context | SECURITY_LOCAL_USERID_CHANGE);
-}
-
-static void
-act_as_before(const ActingAs *before)
-{
-	SetUserIdAndSecContext(before->userid, before->sec_context);
-}
-
 /* Whether a change leaves something to build that was not there; the pieces themselves do not. */
 static bool
 wants_builder(const TriggerData *trigger, TupleDesc desc)
@@ -84,27 +64,21 @@ wants_builder(const TriggerData *trigger, TupleDesc desc)
 								SPI_getbinval(trigger->tg_trigtuple, desc, enabled, &isnull));
 }
 
-/* Row trigger: a change of the catalog is told as a change of the stream's table. */
+/* Row trigger: workers read the catalog again with their next batch. */
 Datum
 evn_aggregate_admin_changed(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	TupleDesc	 desc;
 	HeapTuple	 row;
-	Oid			 stream;
-	bool		 isnull;
 
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("function %s must be called as a trigger",
 							   "evilnet.continuous_aggregate_changed")));
 	row = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
-	desc = RelationGetDescr(trigger->tg_relation);
-	stream = DatumGetObjectId(SPI_getbinval(row, desc, SPI_fnumber(desc, "stream"), &isnull));
-	if (!isnull && SearchSysCacheExists1(RELOID, ObjectIdGetDatum(stream)))
-		CacheInvalidateRelcacheByRelid(stream);
+	CacheInvalidateRelcache(trigger->tg_relation);
 	/* a restore may run on a server that does not preload evilnet */
-	if (evn_shared != NULL && wants_builder(trigger, desc))
+	if (evn_shared != NULL && wants_builder(trigger, RelationGetDescr(trigger->tg_relation)))
 		evn_shmem_mark_dirty_at_commit();
 	return PointerGetDatum(row);
 }
@@ -116,12 +90,7 @@ open_aggregate(Oid view, LOCKMODE lockmode, EvnAggregate **aggregate)
 	EvnAggregateSource source;
 	EvnAggregates	  *aggregates;
 
-	if (!evn_aggregate_source_find(view, &source) || !OidIsValid(source.query))
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not a continuous aggregate",
-						get_rel_name(view) == NULL ? psprintf("%u", view) : get_rel_name(view)),
-				 errhint("evilnet.stat_continuous_aggregate lists them.")));
+	evn_aggregate_require(view, &source);
 	if (lockmode == AccessShareLock)
 		evn_stream_check_owned(source.stream);
 	else
@@ -222,7 +191,7 @@ evn_aggregate_admin_create(PG_FUNCTION_ARGS)
 	EvnAggregateSpec   spec = {0};
 	EvnAggregateSource source;
 	EvnAggregates	  *aggregates;
-	ActingAs		   before;
+	EvnActingAs		   before;
 	Oid				   view;
 
 	evn_shmem_require();
@@ -249,9 +218,9 @@ evn_aggregate_admin_create(PG_FUNCTION_ARGS)
 	require_settled(aggregates, source.relid);
 	/* what was not stored cannot be built; over another aggregate there is something all the same */
 	spec.complete = !OidIsValid(source.query) && !aggregates->stream->store;
-	act_as(&before, aggregates->stream->owner);
+	evn_spi_act_as(&before, aggregates->stream->owner, false);
 	view = evn_aggregate_create(&spec);
-	act_as_before(&before);
+	evn_spi_act_as_before(&before);
 	if (!PG_GETARG_BOOL(3))
 		evn_aggregate_build_all(evn_aggregate_build_open(aggregates->stream, ShareRowExclusiveLock),
 								view);
@@ -263,11 +232,11 @@ evn_aggregate_admin_drop(PG_FUNCTION_ARGS)
 {
 	EvnAggregate  *aggregate;
 	EvnAggregates *aggregates = open_for_change(PG_GETARG_OID(0), &aggregate);
-	ActingAs	   before;
+	EvnActingAs	   before;
 
-	act_as(&before, aggregates->stream->owner);
+	evn_spi_act_as(&before, aggregates->stream->owner, false);
 	evn_aggregate_drop(aggregate->view, PG_GETARG_BOOL(1));
-	act_as_before(&before);
+	evn_spi_act_as_before(&before);
 	PG_RETURN_VOID();
 }
 
@@ -392,7 +361,7 @@ set_query(EvnAggregates *aggregates, EvnAggregate *aggregate, const char *sql)
 {
 	EvnAggregateSpec   spec = {0};
 	EvnAggregateSource source;
-	ActingAs		   before;
+	EvnActingAs		   before;
 
 	require_stored(aggregates, aggregate, "There is nothing to build the new one from.");
 	require_settled(aggregates, aggregate->view);
@@ -409,9 +378,9 @@ set_query(EvnAggregates *aggregates, EvnAggregate *aggregate, const char *sql)
 	spec.name = psprintf("%s%s", get_rel_name(aggregate->view), NEXT_SUFFIX);
 	spec.notify = aggregate->notify;
 	spec.replaces = aggregate->view;
-	act_as(&before, aggregates->stream->owner);
+	evn_spi_act_as(&before, aggregates->stream->owner, false);
 	(void) evn_aggregate_create(&spec);
-	act_as_before(&before);
+	evn_spi_act_as_before(&before);
 }
 
 Datum
@@ -419,7 +388,7 @@ evn_aggregate_admin_alter(PG_FUNCTION_ARGS)
 {
 	EvnAggregate  *aggregate;
 	EvnAggregates *aggregates;
-	ActingAs	   before;
+	EvnActingAs	   before;
 
 	if (PG_ARGISNULL(0))
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
@@ -433,9 +402,9 @@ evn_aggregate_admin_alter(PG_FUNCTION_ARGS)
 		set_query(aggregates, aggregate, text_to_cstring(PG_GETARG_TEXT_PP(2)));
 	if (!PG_ARGISNULL(1))
 	{
-		act_as(&before, aggregates->stream->owner);
+		evn_spi_act_as(&before, aggregates->stream->owner, false);
 		evn_aggregate_rename(aggregate->view, NameStr(*PG_GETARG_NAME(1)));
-		act_as_before(&before);
+		evn_spi_act_as_before(&before);
 	}
 	PG_RETURN_VOID();
 }

@@ -84,16 +84,13 @@ set_built_from(EvnAggregate *aggregate, int64 built_from)
 static void
 recompute_as_owner(EvnAggregates *aggregates, EvnAggregate *aggregate, int64 since, int64 until)
 {
-	Oid userid;
-	int sec_context;
+	EvnActingAs before;
 
 	/* the owner's table, the owner's queries: with the owner's rights */
-	GetUserIdAndSecContext(&userid, &sec_context);
-	SetUserIdAndSecContext(aggregates->stream->owner, sec_context | SECURITY_LOCAL_USERID_CHANGE |
-														  SECURITY_RESTRICTED_OPERATION);
+	evn_spi_act_as(&before, aggregates->stream->owner, true);
 	evn_aggregate_recompute(aggregates, aggregate, since, until, BUILDER_SLOT);
 	evn_aggregates_notify(aggregates);
-	SetUserIdAndSecContext(userid, sec_context);
+	evn_spi_act_as_before(&before);
 }
 
 /* Where a piece that ends at built_from begins: width earlier, at a bucket's start. */

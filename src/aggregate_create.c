@@ -325,27 +325,19 @@ rename_partitions(Oid storage)
 void
 evn_aggregate_rename(Oid view, const char *name)
 {
-	Names  names;
-	Oid	   query;
-	Oid	   storage;
-	EvnSpi spi;
+	Names			   names;
+	EvnAggregateSource parts;
+	EvnSpi			   spi;
 
 	fill_names(&names, get_rel_namespace(view), name);
 	require_free(&names);
-	evn_spi_begin(&spi, evn_spi_catalog_owner());
-	evn_spi_execf(SPI_OK_SELECT,
-				  "SELECT query::pg_catalog.oid, storage::pg_catalog.oid"
-				  " FROM evilnet.continuous_aggregate WHERE aggregate = %u",
-				  view);
-	query = DatumGetObjectId(evn_spi_value(0, 1));
-	storage = DatumGetObjectId(evn_spi_value(0, 2));
-	evn_spi_end(&spi);
+	evn_aggregate_require(view, &parts);
 	evn_spi_begin(&spi, InvalidOid);
 	rename_relation("VIEW", view, name);
-	rename_relation("VIEW", query, psprintf("%s_query", name));
-	rename_relation("TABLE", storage, psprintf("%s_slots", name));
+	rename_relation("VIEW", parts.query, psprintf("%s_query", name));
+	rename_relation("TABLE", parts.storage, psprintf("%s_slots", name));
 	CommandCounterIncrement();
-	rename_partitions(storage);
+	rename_partitions(parts.storage);
 	evn_spi_end(&spi);
 	CommandCounterIncrement();
 }
@@ -354,23 +346,12 @@ evn_aggregate_rename(Oid view, const char *name)
 static bool
 lock_parts(Oid view)
 {
-	bool   locked;
-	Oid	   query;
-	Oid	   storage;
-	EvnSpi spi;
+	EvnAggregateSource parts;
 
-	evn_spi_begin(&spi, evn_spi_catalog_owner());
-	evn_spi_execf(SPI_OK_SELECT,
-				  "SELECT query::pg_catalog.oid, storage::pg_catalog.oid"
-				  " FROM evilnet.continuous_aggregate WHERE aggregate = %u",
-				  view);
-	query = DatumGetObjectId(evn_spi_value(0, 1));
-	storage = DatumGetObjectId(evn_spi_value(0, 2));
-	locked = ConditionalLockRelationOid(view, AccessExclusiveLock) &&
-			 ConditionalLockRelationOid(query, AccessExclusiveLock) &&
-			 ConditionalLockRelationOid(storage, AccessExclusiveLock);
-	evn_spi_end(&spi);
-	return locked;
+	evn_aggregate_require(view, &parts);
+	return ConditionalLockRelationOid(view, AccessExclusiveLock) &&
+		   ConditionalLockRelationOid(parts.query, AccessExclusiveLock) &&
+		   ConditionalLockRelationOid(parts.storage, AccessExclusiveLock);
 }
 
 /* What the user gave to the old view goes to the new one: rights and comment. */
@@ -416,10 +397,9 @@ take_options(Oid replaced, Oid view)
 bool
 evn_aggregate_take_place(const EvnStream *stream, Oid view, Oid replaced)
 {
-	char  *name = get_rel_name(replaced);
-	Oid	   userid;
-	int	   sec_context;
-	EvnSpi spi;
+	char	   *name = get_rel_name(replaced);
+	EvnActingAs before;
+	EvnSpi		spi;
 
 	if (name == NULL) /* dropped meanwhile: the new one keeps the name it has */
 	{
@@ -429,13 +409,12 @@ evn_aggregate_take_place(const EvnStream *stream, Oid view, Oid replaced)
 	if (!lock_parts(replaced) || !lock_parts(view))
 		return false;
 	take_options(replaced, view);
-	GetUserIdAndSecContext(&userid, &sec_context);
-	SetUserIdAndSecContext(stream->owner, sec_context | SECURITY_LOCAL_USERID_CHANGE);
+	evn_spi_act_as(&before, stream->owner, false);
 	evn_spi_begin(&spi, InvalidOid);
 	inherit_from(replaced, view);
 	evn_spi_end(&spi);
 	evn_aggregate_drop(replaced, false);
 	evn_aggregate_rename(view, name);
-	SetUserIdAndSecContext(userid, sec_context);
+	evn_spi_act_as_before(&before);
 	return true;
 }

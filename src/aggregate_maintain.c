@@ -201,13 +201,10 @@ evn_aggregate_maintain(const EvnStream *stream)
 {
 	EvnAggregates *aggregates = evn_aggregate_build_open(stream, AccessShareLock);
 	ListCell	  *cell;
-	Oid			   userid;
-	int			   sec_context;
+	EvnActingAs	   before;
 
 	/* the owner's tables: with the owner's rights */
-	GetUserIdAndSecContext(&userid, &sec_context);
-	SetUserIdAndSecContext(stream->owner, sec_context | SECURITY_LOCAL_USERID_CHANGE |
-											  SECURITY_RESTRICTED_OPERATION);
+	evn_spi_act_as(&before, stream->owner, true);
 	foreach(cell, aggregates->members)
 	{
 		EvnAggregate *aggregate = lfirst(cell);
@@ -217,5 +214,5 @@ evn_aggregate_maintain(const EvnStream *stream)
 			fold(aggregates, aggregate);
 	}
 	evn_alert_maintain(aggregates);
-	SetUserIdAndSecContext(userid, sec_context);
+	evn_spi_act_as_before(&before);
 }

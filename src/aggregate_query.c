@@ -87,6 +87,18 @@ evn_aggregate_source_find(Oid relid, EvnAggregateSource *source)
 	return found;
 }
 
+void
+evn_aggregate_require(Oid view, EvnAggregateSource *source)
+{
+	char *name = get_rel_name(view);
+
+	if (!evn_aggregate_source_find(view, source) || !OidIsValid(source->query))
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+						errmsg("\"%s\" is not a continuous aggregate",
+							   name == NULL ? psprintf("%u", view) : name),
+						errhint("evilnet.stat_continuous_aggregate lists them.")));
+}
+
 static void
 check_shape(EvnAggregateQuery *result, const Query *query)
 {

@@ -72,6 +72,9 @@ typedef struct EvnAggregateQuery
 /* Whether the relation can be read by aggregates; fills in source. */
 extern bool evn_aggregate_source_find(Oid relid, EvnAggregateSource *source);
 
+/* The same of an aggregate's view; raises when the relation is none. */
+extern void evn_aggregate_require(Oid view, EvnAggregateSource *source);
+
 /* Read and check a query; the caller looks at the reasons. */
 extern EvnAggregateQuery *evn_aggregate_query_check(Query *query);
 

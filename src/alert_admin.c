@@ -82,12 +82,7 @@ open_aggregate(Oid view, Oid *owner)
 	EvnAggregates	  *aggregates;
 	EvnAggregate	  *aggregate;
 
-	if (!evn_aggregate_source_find(view, &source) || !OidIsValid(source.query))
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not a continuous aggregate",
-						get_rel_name(view) == NULL ? psprintf("%u", view) : get_rel_name(view)),
-				 errhint("evilnet.stat_continuous_aggregate lists them.")));
+	evn_aggregate_require(view, &source);
 	evn_stream_require_owned(source.stream);
 	aggregates = evn_aggregate_build_open(evn_stream_load(source.stream), AccessShareLock);
 	aggregate = evn_aggregates_find(aggregates, view);
@@ -207,14 +202,11 @@ read_expression(Oid view, const char *text, const char *argument)
 static void
 try_as_owner(const EvnAggregate *aggregate, Oid owner, const char *condition, const char *leave)
 {
-	Oid userid;
-	int sec_context;
+	EvnActingAs before;
 
-	GetUserIdAndSecContext(&userid, &sec_context);
-	SetUserIdAndSecContext(owner, sec_context | SECURITY_LOCAL_USERID_CHANGE |
-									  SECURITY_RESTRICTED_OPERATION);
+	evn_spi_act_as(&before, owner, true);
 	evn_alert_try(aggregate, condition, leave);
-	SetUserIdAndSecContext(userid, sec_context);
+	evn_spi_act_as_before(&before);
 }
 
 static char *

@@ -11,6 +11,7 @@
 
 #include "access/table.h"
 #include "access/xact.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/async.h"
 #include "executor/executor.h"
@@ -27,7 +28,6 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
-#include "alert.h"
 #include "compat.h"
 #include "continuous_aggregate.h"
 #include "spi.h"
@@ -58,8 +58,9 @@ invalidate_by_relation(Datum arg, Oid relid)
 	{
 		EvnAggregates *aggregates = lfirst(cell);
 
-		/* changes of the catalog are told as changes of the stream's table */
-		if (!OidIsValid(relid) || relid == aggregates->stream->relid)
+		/* plans outlive a change of the catalog, the stream's partitions may tell rows_since */
+		if (!OidIsValid(relid) || relid == aggregates->catalog ||
+			relid == aggregates->stream->relid)
 			aggregates->valid = false;
 		foreach(member, aggregates->members)
 			invalidate_aggregate(lfirst(member), relid);
@@ -108,6 +109,8 @@ evn_aggregates_open(const EvnStream *stream)
 
 	register_invalidation();
 	aggregates->stream = stream;
+	aggregates->catalog =
+		get_relname_relid("continuous_aggregate", get_namespace_oid("evilnet", false));
 	aggregates->seen_until = aggregates->batch_until = DT_NOBEGIN;
 	aggregates->context = CurrentMemoryContext;
 	callback->func = close_aggregates;
@@ -403,8 +406,8 @@ compute_delta(EvnAggregates *aggregates, EvnAggregate *aggregate, Tuplestorestat
 													aggregate->parent->plan.delta_desc);
 }
 
-static void
-end_deltas(EvnAggregates *aggregates)
+void
+evn_aggregates_end(EvnAggregates *aggregates)
 {
 	ListCell *cell;
 
@@ -463,8 +466,6 @@ evn_aggregates_add(EvnAggregates *aggregates, Tuplestorestate *rows, int64 newes
 		if (aggregate->late > 0)
 			count_late(aggregate, slot);
 	}
-	evn_alert_judge_batch(aggregates);
-	end_deltas(aggregates);
 }
 
 /* NOTIFY evilnet_<name>, '{"since": ..., "until": ...}' */
@@ -708,5 +709,5 @@ evn_aggregates_remove(EvnAggregates *aggregates, Tuplestorestate *rows, int slot
 		if (is_maintained(aggregate))
 			remove_from(aggregates, aggregate, rows, slot);
 	}
-	end_deltas(aggregates);
+	evn_aggregates_end(aggregates);
 }

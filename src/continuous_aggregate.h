@@ -57,6 +57,7 @@ typedef struct EvnAggregateSpan
 typedef struct EvnAggregates
 {
 	const EvnStream *stream;
+	Oid				 catalog;	  /* evilnet.continuous_aggregate */
 	MemoryContext	 context;	  /* that it lives in */
 	TupleDesc		 row_desc;	  /* of the stream's table */
 	int64			 rows_since;  /* older posts were dropped; DT_NOBEGIN: none */
@@ -98,6 +99,9 @@ extern Bitmapset *evn_aggregates_columns(EvnAggregates *aggregates);
 extern void evn_aggregates_add(EvnAggregates *aggregates, Tuplestorestate *rows, int64 newest,
 							   int slot);
 extern void evn_aggregates_remove(EvnAggregates *aggregates, Tuplestorestate *rows, int slot);
+
+/* Free the deltas that evn_aggregates_add() has left for those who look at them. */
+extern void evn_aggregates_end(EvnAggregates *aggregates);
 
 /* Tell who listens what has changed since evn_aggregates_begin(). */
 extern void evn_aggregates_notify(EvnAggregates *aggregates);

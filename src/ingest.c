@@ -272,8 +272,7 @@ lock_stream(EvnIngest *ingest, const EvnBatchMessage *messages, int n)
 static void
 apply_range(EvnIngest *ingest, EvnBatchMessage *messages, int n, int64 stage_us[EVN_NSTAGES])
 {
-	Oid userid;
-	int sec_context;
+	EvnActingAs before;
 
 	for (int i = 0; i < n; i++)
 	{
@@ -281,12 +280,10 @@ apply_range(EvnIngest *ingest, EvnBatchMessage *messages, int n, int64 stage_us[
 		messages[i].rows_deleted = 0;
 	}
 	/* the owner's table, the owner's queries: with the owner's rights */
-	GetUserIdAndSecContext(&userid, &sec_context);
-	SetUserIdAndSecContext(ingest->stream->owner, sec_context | SECURITY_LOCAL_USERID_CHANGE |
-													  SECURITY_RESTRICTED_OPERATION);
+	evn_spi_act_as(&before, ingest->stream->owner, true);
 	evn_row_store_apply(ingest->stream, ingest->aggregates, ingest->worker, messages, n,
 						&stage_us[EVN_STAGE_INSERT], &stage_us[EVN_STAGE_MERGE]);
-	SetUserIdAndSecContext(userid, sec_context);
+	evn_spi_act_as_before(&before);
 }
 
 /* The message alone made the transaction fail. */
@@ -692,18 +689,15 @@ make_partitions_ahead(EvnIngest *ingest)
 {
 	MemoryContext caller;
 	TimestampTz	  now = GetCurrentTimestamp();
-	Oid			  userid;
-	int			  sec_context;
+	EvnActingAs	  before;
 
 	if (!ingest->stream->store)
 		return;
 	caller = begin_transaction();
-	GetUserIdAndSecContext(&userid, &sec_context);
-	SetUserIdAndSecContext(ingest->stream->owner, sec_context | SECURITY_LOCAL_USERID_CHANGE |
-													  SECURITY_RESTRICTED_OPERATION);
+	evn_spi_act_as(&before, ingest->stream->owner, true);
 	evn_row_store_make_partition(ingest->stream, now);
 	evn_row_store_make_partition(ingest->stream, now + ingest->stream->partition_us);
-	SetUserIdAndSecContext(userid, sec_context);
+	evn_spi_act_as_before(&before);
 	commit_transaction(caller);
 }
 

@@ -25,6 +25,7 @@
 #include "utils/snapmgr.h"
 #include "utils/tuplestore.h"
 
+#include "alert.h"
 #include "compat.h"
 #include "continuous_aggregate.h"
 #include "id_probe.h"
@@ -637,6 +638,8 @@ evn_row_store_apply(const EvnStream *stream, EvnAggregates *aggregates, int slot
 	{
 		keep_added(&store);
 		evn_aggregates_add(aggregates, store.added, newest_post(&store), slot);
+		evn_alert_judge_batch(aggregates);
+		evn_aggregates_end(aggregates);
 	}
 	evn_aggregates_notify(aggregates);
 	INSTR_TIME_SET_CURRENT(end);

@@ -18,6 +18,20 @@
 #include "spi.h"
 
 void
+evn_spi_act_as(EvnActingAs *before, Oid userid, bool restricted)
+{
+	GetUserIdAndSecContext(&before->userid, &before->sec_context);
+	SetUserIdAndSecContext(userid, before->sec_context | SECURITY_LOCAL_USERID_CHANGE |
+									   (restricted ? SECURITY_RESTRICTED_OPERATION : 0));
+}
+
+void
+evn_spi_act_as_before(const EvnActingAs *before)
+{
+	SetUserIdAndSecContext(before->userid, before->sec_context);
+}
+
+void
 evn_spi_begin(EvnSpi *spi, Oid userid)
 {
 	GetUserIdAndSecContext(&spi->userid, &spi->sec_context);

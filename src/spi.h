@@ -11,6 +11,20 @@
 
 #include "executor/spi.h"
 
+/* who the current user was, while another one acts */
+typedef struct EvnActingAs
+{
+	Oid userid;
+	int sec_context;
+} EvnActingAs;
+
+/*
+ * Act as userid; restricted, as maintenance of that user's own tables and
+ * queries by somebody else has to be.  An error ends it as well.
+ */
+extern void evn_spi_act_as(EvnActingAs *before, Oid userid, bool restricted);
+extern void evn_spi_act_as_before(const EvnActingAs *before);
+
 /* the state that evn_spi_begin changed */
 typedef struct EvnSpi
 {

@@ -13,10 +13,8 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -24,7 +22,6 @@
 #include "gazetteer.h"
 #include "guc.h"
 #include "ingest.h"
-#include "shmem.h"
 
 #define ARENA_BLOCK	 (64 * 1024)
 #define NO_PARTITION (-1) /* Kafka's partition of what came from elsewhere */
@@ -97,22 +94,6 @@ decode_all(ArrayType *array, int *nmessages)
 	return messages;
 }
 
-static EvnStream *
-owned_stream(Oid relid)
-{
-	EvnStream *stream = evn_stream_load(relid);
-	char	  *name = get_rel_name(relid);
-
-	if (stream == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not a stream", name == NULL ? psprintf("%u", relid) : name),
-				 errhint("evilnet.stream lists the streams.")));
-	if (!evn_owns_relation(relid, GetUserId()))
-		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, name);
-	return stream;
-}
-
 Datum
 evn_store_messages(PG_FUNCTION_ARGS)
 {
@@ -124,14 +105,14 @@ evn_store_messages(PG_FUNCTION_ARGS)
 	TupleDesc		 desc;
 	int				 n;
 
-	evn_shmem_require();
 	/* an older snapshot would miss posts, notices and aggregates that are there by now */
 	if (IsolationUsesXactSnapshot())
 		ereport(ERROR, (errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
 						errmsg("messages can be stored in READ COMMITTED transactions only")));
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	ingest.stream = owned_stream(PG_GETARG_OID(0));
+	evn_stream_check_owned(PG_GETARG_OID(0));
+	ingest.stream = evn_stream_load(PG_GETARG_OID(0));
 	ingest.aggregates = evn_aggregates_open(ingest.stream);
 	ingest.worker = PG_GETARG_INT32(2);
 	if (ingest.worker < 0 || ingest.worker >= EVN_MAX_WORKERS)
