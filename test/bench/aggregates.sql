@@ -34,21 +34,7 @@ END $$;
 CHECKPOINT;
 SELECT clock_timestamp() AS began \gset
 SELECT evilnet.resume('bench') \g /dev/null
-DO $$
-DECLARE
-	stored bigint;
-	problem text;
-BEGIN
-	LOOP
-		SELECT sum(messages), max(last_error) FILTER (WHERE state = 'stopped') INTO stored, problem
-			FROM evilnet.stat_stream WHERE stream = 'bench';
-		EXIT WHEN stored >= current_setting('bench.messages')::bigint;
-		IF problem IS NOT NULL OR clock_timestamp() > now() + interval '10 minutes' THEN
-			RAISE EXCEPTION '% messages after %: %', stored, clock_timestamp() - now(), problem;
-		END IF;
-		PERFORM pg_sleep(0.02);
-	END LOOP;
-END $$;
+\ir wait_consumed.sql
 SELECT 'wall', extract(epoch FROM clock_timestamp() - :'began');
 SELECT 'journal', extract(epoch FROM max(committed_at) - min(started_at)) FROM evilnet.batch WHERE stream = 'bench'::regclass;
 SELECT 'stage ' || stage, sum(microseconds) FROM evilnet.stat_stage WHERE stream = 'bench' GROUP BY stage;

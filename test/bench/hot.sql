@@ -2,16 +2,7 @@
 SELECT set_config('bench.messages', :'messages', false) \g /dev/null
 SELECT evilnet.create_stream('bench', server => 'bus', topic => :'topic', dedup => false, store => false, workers => :workers) \g /dev/null
 SELECT clock_timestamp() AS began \gset
-DO $$
-BEGIN
-	WHILE (SELECT coalesce(sum(messages), 0) < current_setting('bench.messages')::bigint
-			FROM evilnet.stat_stream WHERE stream = 'bench') LOOP
-		IF clock_timestamp() > now() + interval '10 minutes' THEN
-			RAISE EXCEPTION 'not consumed in time';
-		END IF;
-		PERFORM pg_sleep(0.02);
-	END LOOP;
-END $$;
+\ir wait_consumed.sql
 SELECT 'wall', extract(epoch FROM clock_timestamp() - :'began');
 SELECT 'journal', extract(epoch FROM max(committed_at) - min(started_at)) FROM evilnet.batch WHERE stream = 'bench'::regclass;
 SELECT 'counted', sum(tweets) FROM bench_by_city;

@@ -11,7 +11,8 @@ TITLES = {
     "sql_rows_dedup": "COPY + SQL: rows, no repeats, counts",
     "sql_rows": "COPY + SQL: rows, counts",
     "sql_counts": "COPY + SQL: counts",
-    "spark_counts": "Spark: counts",
+    "spark_counts": "Spark: counts, at the end",
+    "spark_stream": "Spark: counts, every 100,000 messages",
     "copy_text": "COPY of ready rows",
     "aggregates_0": "no aggregate",
     "aggregates_1": "1 aggregate",
@@ -61,6 +62,14 @@ def stage_row(case, measures, messages):
     total = sum(stages.values())
     return (TITLES[case], f"{statistics.median(measures['wall']) * 1e6 / messages:.2f}", f"{total:.2f}",
             ", ".join(f"{name} {value:.2f}" for name, value in stages.items()))
+
+
+def print_spark(results):
+    evilnet = results.get("evilnet_counts")
+    for case, when in (("spark_stream", "result every 100,000 messages"), ("spark_counts", "one result at the end")):
+        if evilnet and case in results:
+            times = statistics.median(results[case]["wall"]) / statistics.median(evilnet["wall"])
+            print(f"evilnet counts {times:.1f} times as fast as Spark with {when}.")
 
 
 def print_aggregates(results, messages):
@@ -113,6 +122,7 @@ def main():
     if all(bar):
         times = statistics.median(bar[0]["wall"]) / statistics.median(bar[1]["wall"])
         print(f"evilnet stores rows without repeats and counts them {times:.1f} times as fast as COPY + SQL.")
+    print_spark(results)
     print_aggregates(results, messages)
     if "reads" in results:
         print_reads(results["reads"])
