@@ -93,31 +93,12 @@ create_storage(const Names *names, const EvnAggregateQuery *query)
 static void
 create_view(const Names *names, const EvnAggregateQuery *query)
 {
-	StringInfoData keys;
-	StringInfoData sql;
+	EvnAggregateMerged merged = evn_aggregate_query_merged(query, "s", false);
 
-	initStringInfo(&keys);
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "CREATE VIEW %s AS SELECT ", names->view);
-	for (int i = 0; i < query->ncolumns - 1; i++)
-	{
-		const EvnAggregateColumn *column = &query->columns[i];
-		const char				 *comma = i == 0 ? "" : ", ";
-
-		if (column->is_key)
-		{
-			appendStringInfo(&sql, "%ss.%s", comma, column->name);
-			appendStringInfo(&keys, "%ss.%s", keys.len == 0 ? "" : ", ", column->name);
-		}
-		else
-			appendStringInfo(
-				&sql, "%s%s AS %s", comma,
-				evn_aggregate_fill(column->read, "{column}", psprintf("s.%s", column->name)),
-				column->name);
-	}
-	appendStringInfo(&sql, " FROM %s s GROUP BY %s HAVING evilnet.total(s.%s) > 0", names->slots,
-					 keys.data, EVN_ROWS_COLUMN);
-	evn_spi_exec(sql.data, SPI_OK_UTILITY);
+	evn_spi_execf(SPI_OK_UTILITY,
+				  "CREATE VIEW %s AS SELECT %s FROM %s s GROUP BY %s"
+				  " HAVING evilnet.total(s.%s) > 0",
+				  names->view, merged.columns, names->slots, merged.keys, EVN_ROWS_COLUMN);
 	evn_spi_execf(SPI_OK_UTILITY,
 				  "COMMENT ON VIEW %s IS 'continuous aggregate, kept up to date by evilnet'",
 				  names->view);

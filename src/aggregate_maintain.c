@@ -117,30 +117,17 @@ fold_sql(const EvnAggregate *aggregate, const char *span)
 {
 	const EvnAggregateQuery *query = aggregate->plan.query;
 	const char				*storage = evn_spi_qualified_name(aggregate->storage);
-	StringInfoData			 columns;
-	StringInfoData			 keys;
+	EvnAggregateMerged		 merged = evn_aggregate_query_merged(query, "d", true);
 	StringInfoData			 names;
 
-	initStringInfo(&columns);
-	initStringInfo(&keys);
 	initStringInfo(&names);
 	for (int i = 0; i < query->ncolumns; i++)
-	{
-		const EvnAggregateColumn *column = &query->columns[i];
-		char					 *value = psprintf("d.%s", column->name);
-
-		appendStringInfo(&names, "%s, ", column->name);
-		appendStringInfo(&columns, "%s, ",
-						 column->is_key ? value
-										: evn_aggregate_fill(column->read, "{column}", value));
-		if (column->is_key)
-			appendStringInfo(&keys, "%s%s", keys.len == 0 ? "" : ", ", value);
-	}
+		appendStringInfo(&names, "%s, ", query->columns[i].name);
 	return psprintf("WITH d AS (DELETE FROM %s s WHERE %s RETURNING *)"
-					" INSERT INTO %s (%s%s) SELECT %s%d FROM d GROUP BY %s"
+					" INSERT INTO %s (%s%s) SELECT %s, %d FROM d GROUP BY %s"
 					" HAVING evilnet.total(d.%s) <> 0",
-					storage, span, storage, names.data, EVN_SLOT_COLUMN, columns.data, FOLD_SLOT,
-					keys.data, EVN_ROWS_COLUMN);
+					storage, span, storage, names.data, EVN_SLOT_COLUMN, merged.columns, FOLD_SLOT,
+					merged.keys, EVN_ROWS_COLUMN);
 }
 
 /* Where the span to fold begins: where the last one ended, or with the storage. */

@@ -308,6 +308,28 @@ evn_aggregate_fill(const char *expression, const char *placeholder, const char *
 	return evn_aggregate_fill2(expression, placeholder, value, placeholder, value);
 }
 
+EvnAggregateMerged
+evn_aggregate_query_merged(const EvnAggregateQuery *query, const char *alias, bool with_rows)
+{
+	StringInfoData columns;
+	StringInfoData keys;
+
+	initStringInfo(&columns);
+	initStringInfo(&keys);
+	for (int i = 0; i < query->ncolumns - (with_rows ? 0 : 1); i++)
+	{
+		const EvnAggregateColumn *column = &query->columns[i];
+		char					 *value = psprintf("%s.%s", alias, column->name);
+
+		if (column->is_key)
+			appendStringInfo(&keys, "%s%s", keys.len == 0 ? "" : ", ", value);
+		else
+			value = evn_aggregate_fill(column->read, "{column}", value);
+		appendStringInfo(&columns, "%s%s AS %s", i == 0 ? "" : ", ", value, column->name);
+	}
+	return (EvnAggregateMerged) {.columns = columns.data, .keys = keys.data};
+}
+
 static char *
 expression_value(int column, const char *schema, const char *type)
 {

@@ -102,6 +102,20 @@ extern char *evn_aggregate_fill(const char *expression, const char *placeholder,
 extern char *evn_aggregate_fill2(const char *expression, const char *placeholder, const char *value,
 								 const char *placeholder2, const char *value2);
 
+/*
+ * The rows of storage, called alias, taken together by group: what to select,
+ * by the columns' names, and what to group by.  The row count comes last, or
+ * not at all.
+ */
+typedef struct EvnAggregateMerged
+{
+	char *columns;
+	char *keys;
+} EvnAggregateMerged;
+
+extern EvnAggregateMerged evn_aggregate_query_merged(const EvnAggregateQuery *query,
+													 const char *alias, bool with_rows);
+
 /* the source's columns the query reads, a Bitmapset offset as in pull_varattnos */
 extern Bitmapset *evn_aggregate_query_columns(const EvnAggregateQuery *query);
 

@@ -265,26 +265,11 @@ bucket_of(const EvnAggregate *aggregate)
 static char *
 merged_groups(const EvnAggregate *aggregate)
 {
-	const EvnAggregateQuery *query = aggregate->plan.query;
-	StringInfoData			 columns;
-	StringInfoData			 keys;
+	EvnAggregateMerged merged = evn_aggregate_query_merged(aggregate->plan.query, "s", false);
 
-	initStringInfo(&columns);
-	initStringInfo(&keys);
-	for (int i = 0; i < query->ncolumns - 1; i++)
-	{
-		const EvnAggregateColumn *column = &query->columns[i];
-		char					 *value = psprintf("s.%s", column->name);
-
-		appendStringInfo(&columns, "%s%s", i == 0 ? "" : ", ",
-						 column->is_key ? value
-										: evn_aggregate_fill(column->read, "{column}", value));
-		if (column->is_key)
-			appendStringInfo(&keys, "%s%s", keys.len == 0 ? "" : ", ", value);
-	}
 	return psprintf("(SELECT %s FROM " GROUPS_RELATION " s GROUP BY %s"
-					" HAVING pg_catalog.sum(s." EVN_ROWS_COLUMN ") > 0)",
-					columns.data, keys.data);
+					" HAVING evilnet.total(s." EVN_ROWS_COLUMN ") > 0)",
+					merged.columns, merged.keys);
 }
 
 /* The rows of source that satisfy the condition, as keys, bucket and results. */
