@@ -89,6 +89,7 @@ CREATE TABLE evilnet.city (
 	lon float8 NOT NULL CHECK (lon BETWEEN -180 AND 180),
 	lat float8 NOT NULL CHECK (lat BETWEEN -90 AND 90),
 	population bigint NOT NULL DEFAULT 0,
+	timezone text,
 	section boolean NOT NULL DEFAULT false,
 	builtin boolean NOT NULL DEFAULT false
 );
@@ -103,6 +104,7 @@ COMMENT ON COLUMN evilnet.city.region IS 'first-level region in English';
 COMMENT ON COLUMN evilnet.city.lon IS 'longitude of the centre, degrees';
 COMMENT ON COLUMN evilnet.city.lat IS 'latitude of the centre, degrees';
 COMMENT ON COLUMN evilnet.city.population IS 'number of inhabitants, 0 if unknown; decides among cities of one name and how far a city reaches';
+COMMENT ON COLUMN evilnet.city.timezone IS 'IANA time zone, null if unknown';
 COMMENT ON COLUMN evilnet.city.section IS 'part of another city: found by name, but coordinates belong to the city';
 COMMENT ON COLUMN evilnet.city.builtin IS 'came with evilnet; such rows are not dumped';
 
@@ -216,6 +218,9 @@ ALTER TABLE evilnet.city ADD PRIMARY KEY (city_id);
 ALTER TABLE evilnet.city_alias ADD PRIMARY KEY (city_id, alias);
 CREATE INDEX ON evilnet.city (evilnet.name_key(name));
 CREATE INDEX ON evilnet.city_alias (evilnet.name_key(alias));
+-- names are almost unique, which the planner must know before anybody analyzes
+ANALYZE evilnet.city;
+ANALYZE evilnet.city_alias;
 
 -- A row of the user's own takes the place of a built-in one, also when a dump
 -- is restored into a version that has it built in.
@@ -577,6 +582,7 @@ CREATE TABLE evilnet.continuous_aggregate (
 	retention interval NOT NULL DEFAULT '0',
 	notify boolean NOT NULL DEFAULT false,
 	replaces regclass,
+	rollup interval,
 	created_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX ON evilnet.continuous_aggregate (stream);
@@ -594,6 +600,7 @@ COMMENT ON COLUMN evilnet.continuous_aggregate.folded_until IS 'rows of several 
 COMMENT ON COLUMN evilnet.continuous_aggregate.retention IS 'how long buckets are kept; 0 for ever';
 COMMENT ON COLUMN evilnet.continuous_aggregate.notify IS 'each batch that changes it notifies channel evilnet_<aggregate>';
 COMMENT ON COLUMN evilnet.continuous_aggregate.replaces IS 'the aggregate whose name it takes as soon as it is built';
+COMMENT ON COLUMN evilnet.continuous_aggregate.rollup IS 'width of its buckets when it is a roll-up, the stream''s counts per city that reports read; else null';
 COMMENT ON COLUMN evilnet.continuous_aggregate.created_at IS 'when it was created';
 ALTER TABLE evilnet.continuous_aggregate ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own ON evilnet.continuous_aggregate USING (evilnet.owns_stream(stream));
@@ -773,6 +780,17 @@ RETURNS regclass
 LANGUAGE C AS 'MODULE_PATHNAME', 'evn_aggregate_admin_create';
 COMMENT ON FUNCTION evilnet.create_continuous_aggregate(text, text, boolean, boolean, boolean) IS
 'keep the result of a GROUP BY query over a stream, or over another continuous aggregate, up to date in the transaction that stores the posts; what is stored already is counted by a background process, newest first (see evilnet.stat_continuous_aggregate), or with in_background => false before the function returns; needs ownership of the stream';
+
+CREATE FUNCTION evilnet.create_rollup(
+	stream regclass,
+	width interval,
+	name text DEFAULT NULL,
+	in_background boolean DEFAULT true,
+	if_not_exists boolean DEFAULT false)
+RETURNS regclass
+LANGUAGE C AS 'MODULE_PATHNAME', 'evn_aggregate_admin_create_rollup';
+COMMENT ON FUNCTION evilnet.create_rollup(regclass, interval, text, boolean, boolean) IS
+'keep the stream''s counts per city also by longer buckets, a continuous aggregate over <stream>_by_city named <stream>_by_city_<width> unless named otherwise: reports over long spans read it by themselves; width is whole minutes that divide a day; needs ownership of the stream';
 
 CREATE FUNCTION evilnet.check_continuous_aggregate(query text)
 RETURNS TABLE (kind text, message text, hint text)
@@ -1205,12 +1223,47 @@ CREATE FUNCTION evilnet.city_counts(
 	since timestamptz DEFAULT now() - interval '1 hour',
 	until timestamptz DEFAULT now(),
 	cities text[] DEFAULT NULL,
-	countries text[] DEFAULT NULL)
-RETURNS TABLE (window_start timestamptz, city_id int, city text, country_code text, country text,
-	tweets bigint, retweets bigint, authors bigint)
-LANGUAGE C STABLE ROWS 1000 AS 'MODULE_PATHNAME', 'evn_report_city_counts';
-COMMENT ON FUNCTION evilnet.city_counts(regclass, interval, timestamptz, timestamptz, text[], text[]) IS
-'posts per window and city: windows of the given width (whole minutes) whose start lies in [since, until), narrowed to cities (names) and countries (ISO codes or names); authors are distinct by hll, null without it; posts without a city have city_id 0';
+	countries text[] DEFAULT NULL,
+	regions text[] DEFAULT NULL,
+	box float8[] DEFAULT NULL,
+	near text DEFAULT NULL,
+	radius_km float8 DEFAULT 50,
+	min_population bigint DEFAULT NULL,
+	max_population bigint DEFAULT NULL,
+	slide interval DEFAULT NULL,
+	cumulative boolean DEFAULT false,
+	timezone text DEFAULT 'UTC',
+	fill text DEFAULT NULL)
+RETURNS TABLE (window_start timestamptz, window_end timestamptz, city_id int, city text, country_code text, country text,
+	tweets bigint, retweets bigint, authors bigint, coverage text)
+LANGUAGE C STABLE PARALLEL SAFE ROWS 1000 AS 'MODULE_PATHNAME', 'evn_report_city_counts';
+COMMENT ON FUNCTION evilnet.city_counts(regclass, interval, timestamptz, timestamptz, text[], text[], text[], float8[], text, float8, bigint, bigint, interval, boolean, text, text) IS
+'posts per window and city: whole windows of the given width (minutes, days, months) that start in [since, until), by the clock of timezone (local: each city''s own); slide makes them hop, cumulative lets each begin where the first does; fill (zero, null, last) returns windows without posts too; authors are distinct by hll, null without it; coverage is the worst state of evilnet.coverage in the window; posts without a city have city_id 0; needs SELECT on <stream>_by_city';
+
+CREATE FUNCTION evilnet.city_series(
+	stream regclass,
+	width interval DEFAULT '1 hour',
+	since timestamptz DEFAULT now() - interval '1 day',
+	until timestamptz DEFAULT now(),
+	cities text[] DEFAULT NULL,
+	countries text[] DEFAULT NULL,
+	regions text[] DEFAULT NULL,
+	box float8[] DEFAULT NULL,
+	near text DEFAULT NULL,
+	radius_km float8 DEFAULT 50,
+	min_population bigint DEFAULT NULL,
+	max_population bigint DEFAULT NULL,
+	slide interval DEFAULT NULL,
+	cumulative boolean DEFAULT false,
+	timezone text DEFAULT 'UTC',
+	fill text DEFAULT 'zero',
+	compare text DEFAULT NULL)
+RETURNS TABLE (window_start timestamptz, window_end timestamptz, city_id int, city text, country_code text, country text,
+	tweets bigint, retweets bigint, authors bigint, coverage text,
+	compared_start timestamptz, compared_tweets bigint, compared_retweets bigint, compared_authors bigint)
+LANGUAGE C STABLE PARALLEL SAFE ROWS 1000 AS 'MODULE_PATHNAME', 'evn_report_city_series';
+COMMENT ON FUNCTION evilnet.city_series(regclass, interval, timestamptz, timestamptz, text[], text[], text[], float8[], text, float8, bigint, bigint, interval, boolean, text, text, text) IS
+'time series per city: as evilnet.city_counts, city by city, with gaps filled; compare puts beside each window the one of the period just before (previous), or of the same local time a day or a week earlier (day, week), null where it has no posts';
 
 CREATE FUNCTION evilnet.top_cities(
 	stream regclass,
@@ -1218,10 +1271,69 @@ CREATE FUNCTION evilnet.top_cities(
 	until timestamptz DEFAULT now(),
 	metric text DEFAULT 'tweets',
 	n int DEFAULT 10,
-	best_first boolean DEFAULT true,
-	countries text[] DEFAULT NULL)
+	min_tweets bigint DEFAULT 1,
+	cities text[] DEFAULT NULL,
+	countries text[] DEFAULT NULL,
+	regions text[] DEFAULT NULL,
+	box float8[] DEFAULT NULL,
+	near text DEFAULT NULL,
+	radius_km float8 DEFAULT 50,
+	min_population bigint DEFAULT NULL,
+	max_population bigint DEFAULT NULL)
 RETURNS TABLE (rank bigint, city_id int, city text, country_code text, country text,
-	tweets bigint, retweets bigint, authors bigint)
-LANGUAGE C STABLE ROWS 10 AS 'MODULE_PATHNAME', 'evn_report_top_cities';
-COMMENT ON FUNCTION evilnet.top_cities(regclass, timestamptz, timestamptz, text, int, boolean, text[]) IS
-'the n best (or worst) cities by tweets, retweets or authors over the one-minute buckets that start in [since, until), narrowed to countries (ISO codes or names); posts without a city are left out';
+	tweets bigint, retweets bigint, authors bigint, value float8, lon float8, lat float8)
+LANGUAGE C STABLE PARALLEL SAFE ROWS 10 AS 'MODULE_PATHNAME', 'evn_report_top_cities';
+COMMENT ON FUNCTION evilnet.top_cities(regclass, timestamptz, timestamptz, text, int, bigint, text[], text[], text[], float8[], text, float8, bigint, bigint) IS
+'the n best cities by a metric (tweets, retweets, authors, or one of these _per_100k inhabitants) over the one-minute buckets that start in [since, until); equals share a rank and are sorted by tweets, name and city_id; cities with fewer than min_tweets, posts without a city and, per 100k, cities of unknown population are left out; needs SELECT on <stream>_by_city';
+
+CREATE FUNCTION evilnet.bottom_cities(
+	stream regclass,
+	since timestamptz DEFAULT now() - interval '1 hour',
+	until timestamptz DEFAULT now(),
+	metric text DEFAULT 'tweets',
+	n int DEFAULT 10,
+	min_tweets bigint DEFAULT 1,
+	cities text[] DEFAULT NULL,
+	countries text[] DEFAULT NULL,
+	regions text[] DEFAULT NULL,
+	box float8[] DEFAULT NULL,
+	near text DEFAULT NULL,
+	radius_km float8 DEFAULT 50,
+	min_population bigint DEFAULT NULL,
+	max_population bigint DEFAULT NULL)
+RETURNS TABLE (rank bigint, city_id int, city text, country_code text, country text,
+	tweets bigint, retweets bigint, authors bigint, value float8, lon float8, lat float8)
+LANGUAGE C STABLE PARALLEL SAFE ROWS 10 AS 'MODULE_PATHNAME', 'evn_report_bottom_cities';
+COMMENT ON FUNCTION evilnet.bottom_cities(regclass, timestamptz, timestamptz, text, int, bigint, text[], text[], text[], float8[], text, float8, bigint, bigint) IS
+'the n worst cities by a metric, of those with posts; as evilnet.top_cities';
+
+CREATE FUNCTION evilnet.city_map(
+	stream regclass,
+	since timestamptz DEFAULT now() - interval '1 hour',
+	until timestamptz DEFAULT now(),
+	metric text DEFAULT 'tweets',
+	n int DEFAULT 1000,
+	min_tweets bigint DEFAULT 1,
+	cities text[] DEFAULT NULL,
+	countries text[] DEFAULT NULL,
+	regions text[] DEFAULT NULL,
+	box float8[] DEFAULT NULL,
+	near text DEFAULT NULL,
+	radius_km float8 DEFAULT 50,
+	min_population bigint DEFAULT NULL,
+	max_population bigint DEFAULT NULL)
+RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT jsonb_build_object('type', 'FeatureCollection', 'features', coalesce(jsonb_agg(
+		jsonb_build_object('type', 'Feature', 'id', t.city_id,
+			'geometry', jsonb_build_object('type', 'Point', 'coordinates', jsonb_build_array(t.lon, t.lat)),
+			'properties', jsonb_build_object('rank', t.rank, 'city', t.city, 'country_code', t.country_code,
+				'country', t.country, 'tweets', t.tweets, 'retweets', t.retweets, 'authors', t.authors, 'value', t.value))
+		ORDER BY t.rank, t.tweets DESC, t.city, t.city_id), '[]'))
+	FROM evilnet.top_cities(city_map.stream, city_map.since, city_map.until, city_map.metric, city_map.n, city_map.min_tweets,
+		city_map.cities, city_map.countries, city_map.regions, city_map.box, city_map.near, city_map.radius_km,
+		city_map.min_population, city_map.max_population) t;
+END;
+COMMENT ON FUNCTION evilnet.city_map(regclass, timestamptz, timestamptz, text, int, bigint, text[], text[], text[], float8[], text, float8, bigint, bigint) IS
+'evilnet.top_cities as a map: a GeoJSON FeatureCollection (RFC 7946) with a point per city';

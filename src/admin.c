@@ -38,6 +38,7 @@
 #include "aggregate_create.h"
 #include "compat.h"
 #include "fdw_servers.h"
+#include "rollup.h"
 #include "shmem.h"
 #include "spi.h"
 #include "stream.h"
@@ -296,40 +297,6 @@ create_deletes_table(const char *deletes, const char *name)
 		quote_literal_cstr(psprintf("ids that delete notices named, for stream %s", name)));
 }
 
-/* hll lives in a schema of its user's choice, or nowhere */
-static char *
-hll_schema(void)
-{
-	Oid	  extension = get_extension_oid("hll", true);
-	char *schema;
-
-	if (!OidIsValid(extension))
-		return NULL;
-	evn_spi_execf(SPI_OK_SELECT,
-				  "SELECT pg_catalog.quote_ident(n.nspname) FROM pg_catalog.pg_extension e"
-				  " JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace WHERE e.oid = %u",
-				  extension);
-	schema = TextDatumGetCString(evn_spi_value(0, 1));
-	return schema;
-}
-
-/* tweets_by_city is an aggregate like any other */
-static char *
-by_city_query(const char *name)
-{
-	char *hll = hll_schema();
-	char *authors =
-		hll == NULL
-			? ""
-			: psprintf(", %s.hll_add_agg(%s.hll_hash_bigint(author_id)) AS authors", hll, hll);
-
-	return psprintf("SELECT evilnet.time_bucket('1 minute', created_at) AS bucket, city_id,"
-					" pg_catalog.count(*) AS tweets,"
-					" pg_catalog.count(*) FILTER (WHERE kind = 'retweet') AS retweets%s"
-					" FROM %s GROUP BY 1, 2",
-					authors, name);
-}
-
 static void
 write_stream(FunctionCallInfo fcinfo, Oid relid, Oid deletes, const char *start_at, bool dedup)
 {
@@ -428,8 +395,9 @@ evn_admin_create_stream(PG_FUNCTION_ARGS)
 	write_stream(fcinfo, relid, deletes, start_at, dedup);
 	by_city.schema = schema;
 	by_city.name = psprintf("%s_by_city", range->relname);
-	by_city.sql = by_city_query(name);
+	by_city.sql = evn_rollup_query(relid, "1 minute", NIL);
 	by_city.complete = true;
+	by_city.rollup = "1 minute";
 	(void) evn_aggregate_create(&by_city);
 	evn_spi_end(&spi);
 	PG_RETURN_OID(relid);

@@ -31,12 +31,14 @@
 #include "aggregate_create.h"
 #include "aggregate_maintain.h"
 #include "compat.h"
+#include "rollup.h"
 #include "shmem.h"
 #include "spi.h"
 
 #define NEXT_SUFFIX "_next" /* of an aggregate that is to take another's place */
 
 PG_FUNCTION_INFO_V1(evn_aggregate_admin_create);
+PG_FUNCTION_INFO_V1(evn_aggregate_admin_create_rollup);
 PG_FUNCTION_INFO_V1(evn_aggregate_admin_drop);
 PG_FUNCTION_INFO_V1(evn_aggregate_admin_refresh);
 PG_FUNCTION_INFO_V1(evn_aggregate_admin_alter);
@@ -184,15 +186,56 @@ require_settled(const EvnAggregates *aggregates, Oid view)
 	}
 }
 
+/* Whether the name is taken and the caller content with that. */
+static bool
+exists_already(const EvnAggregateSpec *spec, bool if_not_exists)
+{
+	if (!if_not_exists || !OidIsValid(get_relname_relid(spec->name, spec->schema)))
+		return false;
+	ereport(NOTICE, (errcode(ERRCODE_DUPLICATE_TABLE),
+					 errmsg("relation \"%s\" already exists, skipping", spec->name)));
+	return true;
+}
+
+/* Create what spec says over source, and build it unless that is for the background. */
+static Oid
+create_aggregate(EvnAggregateSpec *spec, const EvnAggregateSource *source, bool in_background)
+{
+	EvnAggregates *aggregates;
+	EvnActingAs	   before;
+	Oid			   view;
+
+	evn_stream_require_owned(source->stream);
+	aggregates = evn_aggregate_build_open(evn_stream_load(source->stream), ShareRowExclusiveLock);
+	require_settled(aggregates, source->relid);
+	/* what was not stored cannot be built; over another aggregate there is something all the same */
+	spec->complete = !OidIsValid(source->query) && !aggregates->stream->store;
+	evn_spi_act_as(&before, aggregates->stream->owner, false);
+	view = evn_aggregate_create(spec);
+	evn_spi_act_as_before(&before);
+	if (!in_background)
+		evn_aggregate_build_all(evn_aggregate_build_open(aggregates->stream, ShareRowExclusiveLock),
+								view);
+	return view;
+}
+
+/* Fill in schema and name; false when the aggregate is to be left alone. */
+static bool
+name_aggregate(EvnAggregateSpec *spec, text *name, bool if_not_exists)
+{
+	RangeVar *range = makeRangeVarFromNameList(textToQualifiedNameList(name));
+
+	spec->schema = RangeVarGetCreationNamespace(range);
+	spec->name = range->relname;
+	check_schema(spec->schema);
+	return !exists_already(spec, if_not_exists);
+}
+
 Datum
 evn_aggregate_admin_create(PG_FUNCTION_ARGS)
 {
-	RangeVar		  *range;
 	EvnAggregateSpec   spec = {0};
 	EvnAggregateSource source;
-	EvnAggregates	  *aggregates;
-	EvnActingAs		   before;
-	Oid				   view;
 
 	evn_shmem_require();
 	for (int i = 0; i < PG_NARGS(); i++)
@@ -200,31 +243,73 @@ evn_aggregate_admin_create(PG_FUNCTION_ARGS)
 			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 							errmsg("arguments of %s must not be null",
 								   "evilnet.create_continuous_aggregate")));
-	range = makeRangeVarFromNameList(textToQualifiedNameList(PG_GETARG_TEXT_PP(0)));
-	spec.schema = RangeVarGetCreationNamespace(range);
-	spec.name = range->relname;
-	check_schema(spec.schema);
-	view = get_relname_relid(spec.name, spec.schema);
-	if (OidIsValid(view) && PG_GETARG_BOOL(4))
-	{
-		ereport(NOTICE, (errcode(ERRCODE_DUPLICATE_TABLE),
-						 errmsg("relation \"%s\" already exists, skipping", spec.name)));
-		PG_RETURN_OID(view);
-	}
+	if (!name_aggregate(&spec, PG_GETARG_TEXT_PP(0), PG_GETARG_BOOL(4)))
+		PG_RETURN_OID(get_relname_relid(spec.name, spec.schema));
 	spec.sql = read_definition(text_to_cstring(PG_GETARG_TEXT_PP(1)), &source);
 	spec.notify = PG_GETARG_BOOL(2);
-	evn_stream_require_owned(source.stream);
-	aggregates = evn_aggregate_build_open(evn_stream_load(source.stream), ShareRowExclusiveLock);
-	require_settled(aggregates, source.relid);
-	/* what was not stored cannot be built; over another aggregate there is something all the same */
-	spec.complete = !OidIsValid(source.query) && !aggregates->stream->store;
-	evn_spi_act_as(&before, aggregates->stream->owner, false);
-	view = evn_aggregate_create(&spec);
-	evn_spi_act_as_before(&before);
-	if (!PG_GETARG_BOOL(3))
-		evn_aggregate_build_all(evn_aggregate_build_open(aggregates->stream, ShareRowExclusiveLock),
-								view);
-	PG_RETURN_OID(view);
+	PG_RETURN_OID(create_aggregate(&spec, &source, PG_GETARG_BOOL(3)));
+}
+
+/* 5m, 1h, 1d */
+static char *
+width_suffix(int64 width)
+{
+	if (width % USECS_PER_DAY == 0)
+		return psprintf("%dd", (int) (width / USECS_PER_DAY));
+	if (width % USECS_PER_HOUR == 0)
+		return psprintf("%dh", (int) (width / USECS_PER_HOUR));
+	return psprintf("%dm", (int) (width / USECS_PER_MINUTE));
+}
+
+static int64
+rollup_width(Interval *width)
+{
+	int64 us = evn_stream_interval_us(width);
+
+	if (width->month != 0 || us < EVN_ROLLUP_BASE_US || us > USECS_PER_DAY ||
+		us % EVN_ROLLUP_BASE_US != 0 || USECS_PER_DAY % us != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("width of a roll-up must be whole minutes that divide a day, not \"%s\"",
+						evn_stream_interval_text(width)),
+				 errhint("Use 5 minutes, 1 hour or 1 day, for instance.")));
+	return us;
+}
+
+Datum
+evn_aggregate_admin_create_rollup(PG_FUNCTION_ARGS)
+{
+	EvnAggregateSpec   spec = {0};
+	EvnAggregateSource source = {0};
+	List			  *rollups;
+	int64			   width;
+	Oid				   stream;
+
+	evn_shmem_require();
+	for (int i = 0; i < PG_NARGS(); i++)
+		if (i != 2 && PG_ARGISNULL(i))
+			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+							errmsg("arguments of %s but the name must not be null",
+								   "evilnet.create_rollup")));
+	stream = PG_GETARG_OID(0);
+	width = rollup_width(PG_GETARG_INTERVAL_P(1));
+	evn_stream_require_owned(stream);
+	spec.rollup = psprintf("%d minutes", (int) (width / USECS_PER_MINUTE));
+	if (PG_ARGISNULL(2))
+	{
+		spec.schema = get_rel_namespace(stream);
+		spec.name = psprintf("%s_by_city_%s", get_rel_name(stream), width_suffix(width));
+		if (exists_already(&spec, PG_GETARG_BOOL(4)))
+			PG_RETURN_OID(get_relname_relid(spec.name, spec.schema));
+	}
+	else if (!name_aggregate(&spec, PG_GETARG_TEXT_PP(2), PG_GETARG_BOOL(4)))
+		PG_RETURN_OID(get_relname_relid(spec.name, spec.schema));
+	rollups = evn_rollup_list(stream);
+	spec.sql = evn_rollup_query(stream, spec.rollup, rollups);
+	source.relid = source.stream = stream;
+	if (rollups != NIL)
+		evn_aggregate_require(((EvnRollup *) linitial(rollups))->view, &source);
+	PG_RETURN_OID(create_aggregate(&spec, &source, PG_GETARG_BOOL(3)));
 }
 
 Datum

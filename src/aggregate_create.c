@@ -174,9 +174,9 @@ static void
 write_catalog(const EvnAggregateSpec *spec, const EvnAggregateSource *source, Oid view, Oid query,
 			  Oid storage)
 {
-	Oid	   types[8] = {OIDOID, OIDOID, OIDOID, OIDOID, OIDOID, BOOLOID, BOOLOID, OIDOID};
-	char   nulls[9] = "        ";
-	Datum  values[8];
+	Oid	   types[9] = {OIDOID, OIDOID, OIDOID, OIDOID, OIDOID, BOOLOID, BOOLOID, OIDOID, TEXTOID};
+	char   nulls[] = "         ";
+	Datum  values[9];
 	EvnSpi spi;
 
 	values[0] = ObjectIdGetDatum(view);
@@ -188,14 +188,16 @@ write_catalog(const EvnAggregateSpec *spec, const EvnAggregateSource *source, Oi
 	values[6] = BoolGetDatum(spec->notify);
 	values[7] = ObjectIdGetDatum(spec->replaces);
 	nulls[7] = OidIsValid(spec->replaces) ? ' ' : 'n';
+	values[8] = spec->rollup == NULL ? (Datum) 0 : CStringGetTextDatum(spec->rollup);
+	nulls[8] = spec->rollup == NULL ? 'n' : ' ';
 	evn_spi_begin(&spi, evn_spi_catalog_owner());
 	evn_spi_exec_args(
 		"INSERT INTO evilnet.continuous_aggregate"
-		" (aggregate, stream, source, query, storage, built_from, notify, replaces, level)"
+		" (aggregate, stream, source, query, storage, built_from, notify, replaces, rollup, level)"
 		" SELECT $1, $2, $3, $4, $5, CASE WHEN NOT $6 THEN 'infinity'::pg_catalog.timestamptz END,"
-		" $7, $8, coalesce((SELECT level + 1 FROM evilnet.continuous_aggregate"
+		" $7, $8, $9::pg_catalog.interval, coalesce((SELECT level + 1 FROM evilnet.continuous_aggregate"
 		" WHERE aggregate::pg_catalog.oid = $3), 0)",
-		8, types, values, nulls, SPI_OK_INSERT);
+		9, types, values, nulls, SPI_OK_INSERT);
 	evn_spi_end(&spi);
 }
 

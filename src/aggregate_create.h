@@ -19,6 +19,7 @@ typedef struct EvnAggregateSpec
 	const char *sql;	  /* the query, with qualified names */
 	bool		complete; /* there are no rows to build it from */
 	bool		notify;
+	const char *rollup; /* its width, when it is one of the stream's roll-ups (rollup.h), or NULL */
 	Oid			replaces; /* the aggregate whose place it takes when it is built, or InvalidOid */
 } EvnAggregateSpec;
 

@@ -1,31 +1,30 @@
 /*
  * report.c
- *		SQL functions that answer "what is every city posting": reports over
- *		<stream>_by_city.
- *
- * Reports run one query as the caller, who needs SELECT on <stream>_by_city.
+ *		What the reports have in common.
  */
 #include "postgres.h"
 
-#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
-#include "commands/extension.h"
-#include "fmgr.h"
+#include "executor/tstoreReceiver.h"
 #include "funcapi.h"
+#include "miscadmin.h"
+#include "nodes/params.h"
+#include "tcop/dest.h"
+#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/lsyscache.h"
-#include "utils/timestamp.h"
+#include "utils/syscache.h"
 
 #include "compat.h"
+#include "report.h"
+#include "rollup.h"
 #include "spi.h"
-#include "stream.h"
 
-PG_FUNCTION_INFO_V1(evn_report_city_counts);
-PG_FUNCTION_INFO_V1(evn_report_top_cities);
-
-static void
-require_arguments(FunctionCallInfo fcinfo, int n, const char *const *names)
+void
+evn_report_require(FunctionCallInfo fcinfo, int n, const char *const *names)
 {
 	for (int i = 0; i < n; i++)
 		if (PG_ARGISNULL(i))
@@ -33,20 +32,8 @@ require_arguments(FunctionCallInfo fcinfo, int n, const char *const *names)
 							errmsg("argument \"%s\" must not be null", names[i])));
 }
 
-static void
-check_width(Interval *width)
-{
-	int64 us = evn_stream_interval_us(width);
-
-	if (width->month != 0 || us <= 0 || us % USECS_PER_MINUTE != 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("argument \"width\" must be one or more whole minutes, not \"%s\"",
-							   evn_stream_interval_text(width)),
-						errhint("Counts are kept by the minute; a month has no fixed length.")));
-}
-
-static void
-check_span(TimestampTz since, TimestampTz until)
+void
+evn_report_check_span(TimestampTz since, TimestampTz until)
 {
 	if (since > until)
 		ereport(ERROR,
@@ -57,216 +44,412 @@ check_span(TimestampTz since, TimestampTz until)
 				 errhint("By default \"since\" is an hour ago and \"until\" is now.")));
 }
 
-/* The stream's <stream>_by_city, quoted and qualified. */
-static char *
-by_city_name(Oid stream)
+static Oid
+owner_of(Oid relid)
 {
-	char *name = get_rel_name(stream);
-	char *by_city;
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Oid		  owner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relid);
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+/* hll's functions stand where its type does. */
+static void
+find_hll(EvnReportSource *source, const EvnRollup *rollup)
+{
+	Oid input;
+	Oid ioparam;
+
+	source->hll_type = get_atttype(rollup->storage, get_attnum(rollup->storage, "authors"));
+	getTypeInputInfo(source->hll_type, &input, &ioparam);
+	source->hll_schema = get_namespace_name(get_func_namespace(input));
+}
+
+void
+evn_report_open(EvnReportSource *source, Oid stream)
+{
+	char	  *name = get_rel_name(stream);
+	EvnRollup *finest;
 
 	if (name == NULL)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
 						errmsg("relation with OID %u does not exist", stream)));
-	by_city = psprintf("%s_by_city", name);
-	if (!OidIsValid(get_relname_relid(by_city, get_rel_namespace(stream))))
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not a stream with counts per city", name),
-				 errhint("There is no view \"%s\"; evilnet.stream lists the streams.", by_city)));
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(stream)), by_city);
+	source->stream = stream;
+	source->rollups = evn_rollup_list(stream);
+	if (source->rollups == NIL)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+			 errmsg("\"%s\" is not a stream with counts per city", name),
+			 errhint(
+				 "evilnet.stat_stream lists the streams; evilnet.create_rollup('%s', '1 minute') counts a stream per city.",
+				 name)));
+	finest = linitial(source->rollups);
+	if (pg_class_aclcheck(finest->view, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_VIEW, get_rel_name(finest->view));
+	source->owner = owner_of(finest->view);
+	source->has_authors = finest->has_authors;
+	if (source->has_authors)
+		find_hll(source, finest);
 }
 
-/* Distinct authors of several buckets, where hll is installed. */
-static const char *
-authors_expression(Oid stream)
+const char *
+evn_report_authors(const EvnReportSource *source, const char *column)
 {
-	char	  *by_city = psprintf("%s_by_city", get_rel_name(stream));
-	Oid		   relid = get_relname_relid(by_city, get_rel_namespace(stream));
-	AttrNumber attnum = get_attnum(relid, "authors");
-	char	  *schema;
-	Oid		   input;
-	Oid		   ioparam;
+	const char *schema;
 
-	if (attnum == InvalidAttrNumber)
+	if (!source->has_authors)
 		return "NULL::pg_catalog.int8";
-	/* the type's functions stand in its own schema */
-	getTypeInputInfo(get_atttype(relid, attnum), &input, &ioparam);
-	schema = get_namespace_name(get_func_namespace(input));
-	return psprintf(
-		"pg_catalog.round(%s.hll_cardinality(%s.hll_union_agg(b.authors)))::pg_catalog.int8",
-		quote_identifier(schema), quote_identifier(schema));
+	schema = quote_identifier(source->hll_schema);
+	return psprintf("pg_catalog.round(%s.hll_cardinality(%s.hll_union_agg(%s)))::pg_catalog.int8",
+					schema, schema, column);
 }
 
-/* Each name of the list must be one of the gazetteer's: a typing error must not look like no posts. */
-static void
-require_known(Datum names, const char *what, const char *cities)
+char *
+evn_report_time(int64 ts)
 {
-	Oid types[1] = {TEXTARRAYOID};
+	return psprintf("'%s'::pg_catalog.timestamptz", timestamptz_to_str(ts));
+}
+
+/* ---- rows */
+
+typedef struct RowsQuery
+{
+	StringInfoData sql;
+	bool		   authors;
+	const char	  *condition;
+} RowsQuery;
+
+static void
+append_rows(RowsQuery *query, const EvnRollup *rollup, int64 since, int64 until)
+{
+	if (query->sql.len > 0)
+		appendStringInfoString(&query->sql, " UNION ALL ");
+	appendStringInfo(&query->sql,
+					 "SELECT s.bucket, s.city_id, s.tweets, s.retweets%s FROM %s s"
+					 " WHERE s.bucket >= %s AND s.bucket < %s%s",
+					 query->authors ? ", s.authors" : "", evn_spi_qualified_name(rollup->storage),
+					 evn_report_time(since), evn_report_time(until), query->condition);
+}
+
+/* the first multiple of width from ts on, the last one up to ts; buckets begin at 2000-01-01 UTC */
+static int64
+align_up(int64 ts, int64 width)
+{
+	int64 rest;
+
+	if (TIMESTAMP_NOT_FINITE(ts))
+		return ts;
+	rest = ts % width;
+	if (rest == 0)
+		return ts;
+	return rest > 0 ? ts - rest + width : ts - rest;
+}
+
+static int64
+align_down(int64 ts, int64 width)
+{
+	int64 up = align_up(ts, width);
+
+	return up == ts ? ts : up - width;
+}
+
+/*
+ * Whole buckets of roll-up number i in the middle, finer ones at both ends.
+ * Whatever is older than the minutes that are kept has only coarse buckets.
+ */
+static void
+compose(RowsQuery *query, const EvnReportSource *source, int i, int64 since, int64 until,
+		int64 grain)
+{
+	const EvnRollup *rollup = list_nth(source->rollups, i);
+	int64			 first;
+	int64			 last;
+
+	if (since >= until)
+		return;
+	if (i == 0)
+	{
+		append_rows(query, rollup, since, until);
+		return;
+	}
+	first = align_up(Max(since, rollup->since), rollup->width);
+	last = align_down(until, rollup->width);
+	if (grain % rollup->width != 0 || first >= last)
+	{
+		compose(query, source, i - 1, since, until, grain);
+		return;
+	}
+	compose(query, source, i - 1, since, first, grain);
+	append_rows(query, rollup, first, last);
+	compose(query, source, i - 1, last, until, grain);
+}
+
+char *
+evn_report_rows(const EvnReportSource *source, int64 since, int64 until, int64 grain, bool authors,
+				const char *condition)
+{
+	RowsQuery query = {.authors = authors && source->has_authors, .condition = condition};
+
+	initStringInfo(&query.sql);
+	compose(&query, source, list_length(source->rollups) - 1, since, until, grain);
+	/* an empty span */
+	if (query.sql.len == 0)
+		append_rows(&query, linitial(source->rollups), since, until);
+	return query.sql.data;
+}
+
+/* ---- cities */
+
+typedef struct CityArgument
+{
+	const char *name;
+	Oid			type;
+	const char *condition; /* over evilnet.city c; parameters by these numbers */
+	const char *known;	   /* which of the gazetteer an element n of a list means, or NULL */
+} CityArgument;
+
+#define DISTANCE_KM \
+	"2 * 6371.0088 * pg_catalog.asin(pg_catalog.sqrt(least(1, (pg_catalog.sind((c.lat - p.lat) / 2)) ^ 2" \
+	" + pg_catalog.cosd(p.lat) * pg_catalog.cosd(c.lat) * (pg_catalog.sind((c.lon - p.lon) / 2)) ^ 2)))"
+
+#define IS_COUNTRY(n) \
+	"(pg_catalog.upper(" n ") = c.country_code OR pg_catalog.lower(" n \
+	") = pg_catalog.lower(c.country))"
+/* ON, Ontario, CA-ON, CA-Ontario */
+#define IS_REGION(n) \
+	"(pg_catalog.lower(" n ") IN (pg_catalog.lower(c.region), pg_catalog.lower(c.region_code)," \
+	" pg_catalog.lower(c.country_code || '-' || c.region)," \
+	" pg_catalog.lower(c.country_code || '-' || c.region_code)))"
+
+enum
+{
+	CITIES,
+	COUNTRIES,
+	REGIONS,
+	BOX,
+	NEAR,
+	RADIUS,
+	MIN_POPULATION,
+	MAX_POPULATION,
+	NARGUMENTS
+};
+
+static const CityArgument arguments[NARGUMENTS] = {
+	{"city", TEXTARRAYOID,
+	 "c.city_id IN (SELECT f.city_id FROM pg_catalog.unnest($1) n CROSS JOIN LATERAL evilnet.find_city(n) f)",
+	 "SELECT FROM evilnet.find_city(n) c"},
+	{"country", TEXTARRAYOID,
+	 "EXISTS (SELECT FROM pg_catalog.unnest($2) n WHERE " IS_COUNTRY("n") ")",
+	 "SELECT FROM evilnet.city c WHERE " IS_COUNTRY("n")},
+	{"region", TEXTARRAYOID,
+	 "EXISTS (SELECT FROM pg_catalog.unnest($3) n WHERE " IS_REGION("n") ")",
+	 "SELECT FROM evilnet.city c WHERE " IS_REGION("n")},
+	/* west, south, east, north; west of the date line to the east of it when west > east */
+	{"box", FLOAT8ARRAYOID,
+	 "c.lat BETWEEN ($4)[2] AND ($4)[4] AND CASE WHEN ($4)[1] <= ($4)[3]"
+	 " THEN c.lon BETWEEN ($4)[1] AND ($4)[3] ELSE c.lon >= ($4)[1] OR c.lon <= ($4)[3] END",
+	 NULL},
+	{"near", TEXTOID,
+	 "EXISTS (SELECT FROM (SELECT f.lon, f.lat FROM evilnet.find_city($5) f LIMIT 1) p"
+	 " WHERE " DISTANCE_KM " <= $6)",
+	 NULL},
+	{"radius_km", FLOAT8OID, NULL, NULL},
+	{"min_population", INT8OID, "c.population >= $7", NULL},
+	{"max_population", INT8OID, "c.population <= $8 AND c.population > 0", NULL},
+};
+
+/* Each name must be one of the gazetteer's: a typing error must not look like no posts. */
+static void
+require_known(Datum names, const CityArgument *argument)
+{
+	Oid	  types[1] = {TEXTARRAYOID};
+	Datum name;
+	bool  isnull;
 
 	if (evn_spi_exec_args(psprintf("SELECT n FROM pg_catalog.unnest($1) n"
 								   " WHERE NOT EXISTS (%s) LIMIT 1",
-								   cities),
-						  1, types, &names, NULL, SPI_OK_SELECT) > 0)
-	{
-		bool  isnull;
-		Datum name = evn_spi_value_or_null(0, 1, &isnull);
+								   argument->known),
+						  1, types, &names, NULL, SPI_OK_SELECT) == 0)
+		return;
+	name = evn_spi_value_or_null(0, 1, &isnull);
+	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+					errmsg("%s \"%s\" is not in the gazetteer", argument->name,
+						   isnull ? "NULL" : TextDatumGetCString(name)),
+					errhint("Look it up in evilnet.city.")));
+}
 
+static void
+check_box(Datum value)
+{
+	ArrayType *box = DatumGetArrayTypeP(value);
+	float8	  *edges = (float8 *) ARR_DATA_PTR(box);
+
+	if (ARR_NDIM(box) != 1 || ARR_DIMS(box)[0] != 4 || array_contains_nulls(box) ||
+		!(edges[1] <= edges[3]) || !(edges[0] >= -180 && edges[0] <= 180) ||
+		!(edges[2] >= -180 && edges[2] <= 180))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"box\" must be {west, south, east, north} in degrees"),
+				 errhint("A box over the 180th meridian has a west greater than its east.")));
+}
+
+static void
+check_near(FunctionCallInfo fcinfo, int first)
+{
+	Datum name = PG_GETARG_DATUM(first + NEAR);
+	Oid	  types[1] = {TEXTOID};
+
+	if (PG_ARGISNULL(first + RADIUS) || !(PG_GETARG_FLOAT8(first + RADIUS) >= 0))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("argument \"radius_km\" must be at least 0")));
+	if (evn_spi_exec_args("SELECT FROM evilnet.find_city($1)", 1, types, &name, NULL,
+						  SPI_OK_SELECT) == 0)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-						errmsg("%s \"%s\" is not in the gazetteer", what,
-							   isnull ? "NULL" : TextDatumGetCString(name)),
+						errmsg("city \"%s\" is not in the gazetteer", TextDatumGetCString(name)),
 						errhint("Look it up in evilnet.city.")));
-	}
 }
 
-/* the cities that an element n of the list means */
-#define CITIES_OF_COUNTRY \
-	"SELECT c.city_id FROM evilnet.city c WHERE pg_catalog.upper(n) = c.country_code" \
-	" OR pg_catalog.lower(n) = pg_catalog.lower(c.country)"
-#define CITIES_OF_NAME "SELECT c.city_id FROM evilnet.find_city(n) c"
-
-/* Narrow a report to the named cities or countries, parameter $number. */
 static void
-append_filter(StringInfo sql, int number, const char *cities)
+check_cities(FunctionCallInfo fcinfo, int first)
 {
-	appendStringInfo(
-		sql,
-		" AND b.city_id IN (SELECT m.city_id FROM pg_catalog.unnest($%d) n CROSS JOIN LATERAL (%s) m)",
-		number, cities);
+	for (int i = 0; i < NARGUMENTS; i++)
+		if (!PG_ARGISNULL(first + i) && arguments[i].known != NULL)
+			require_known(PG_GETARG_DATUM(first + i), &arguments[i]);
+	if (!PG_ARGISNULL(first + BOX))
+		check_box(PG_GETARG_DATUM(first + BOX));
+	if (!PG_ARGISNULL(first + NEAR))
+		check_near(fcinfo, first);
 }
 
-/* Run the report and hand its rows to the caller. */
-static void
-return_rows(FunctionCallInfo fcinfo, const char *sql, int nargs, Oid *types, Datum *values,
-			const char *nulls)
+void
+evn_report_cities(EvnReportCities *cities, FunctionCallInfo fcinfo, int first, int number)
 {
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-
-	if (SPI_execute_with_args(sql, nargs, types, values, nulls, true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "report failed: %s", sql);
-	for (uint64 i = 0; i < SPI_processed; i++)
-		tuplestore_puttuple(result->setResult, SPI_tuptable->vals[i]);
-}
-
-Datum
-evn_report_city_counts(PG_FUNCTION_ARGS)
-{
-	static const char *const names[] = {"stream", "width", "since", "until"};
-	Oid	  types[5] = {INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTARRAYOID, TEXTARRAYOID};
-	Datum values[5];
-	char  nulls[5] = {' ', ' ', ' ', ' ', ' '};
-	char *by_city;
+	MemoryContext  caller = CurrentMemoryContext;
 	StringInfoData sql;
+	Oid			   types[NARGUMENTS];
+	Datum		   values[NARGUMENTS];
+	char		   nulls[NARGUMENTS + 1] = "        ";
+	MemoryContext  old;
 	EvnSpi		   spi;
 
-	require_arguments(fcinfo, 4, names);
-	check_width(PG_GETARG_INTERVAL_P(1));
-	check_span(PG_GETARG_TIMESTAMPTZ(2), PG_GETARG_TIMESTAMPTZ(3));
-	by_city = by_city_name(PG_GETARG_OID(0));
-	for (int i = 0; i < 5; i++)
-	{
-		nulls[i] = PG_ARGISNULL(i + 1) ? 'n' : ' ';
-		values[i] = PG_ARGISNULL(i + 1) ? (Datum) 0 : PG_GETARG_DATUM(i + 1);
-	}
-	InitMaterializedSRF(fcinfo, 0);
-	evn_spi_begin(&spi, InvalidOid);
+	cities->condition = "";
+	cities->ids = cities->named = (Datum) 0;
+	cities->all = true;
 	initStringInfo(&sql);
-	appendStringInfo(
-		&sql,
-		"SELECT w.window_start, w.city_id, c.name, c.country_code, c.country,"
-		" w.tweets, w.retweets, w.authors FROM ("
-		"SELECT evilnet.time_bucket($1, b.bucket) AS window_start, b.city_id,"
-		" pg_catalog.sum(b.tweets)::pg_catalog.int8 AS tweets,"
-		" pg_catalog.sum(b.retweets)::pg_catalog.int8 AS retweets, %s AS authors FROM %s b"
-		/* whole windows: those that start in the span */
-		" WHERE b.bucket >= evilnet.time_bucket($1, $2 - interval '1 microsecond') + $1"
-		" AND b.bucket < evilnet.time_bucket($1, $3 - interval '1 microsecond') + $1",
-		authors_expression(PG_GETARG_OID(0)), by_city);
-	if (!PG_ARGISNULL(4))
+	appendStringInfoString(&sql,
+						   "SELECT coalesce(pg_catalog.array_agg(c.city_id), '{}'),"
+						   " ARRAY(SELECT f.city_id FROM pg_catalog.unnest($1) n CROSS JOIN LATERAL"
+						   " (SELECT f.city_id FROM evilnet.find_city(n) f LIMIT 1) f)"
+						   " FROM evilnet.city c WHERE true");
+	for (int i = 0; i < NARGUMENTS; i++)
 	{
-		require_known(values[3], "city", CITIES_OF_NAME);
-		append_filter(&sql, 4, CITIES_OF_NAME);
+		types[i] = arguments[i].type;
+		values[i] = PG_GETARG_DATUM(first + i);
+		nulls[i] = PG_ARGISNULL(first + i) ? 'n' : ' ';
+		if (PG_ARGISNULL(first + i) || arguments[i].condition == NULL)
+			continue;
+		cities->all = false;
+		appendStringInfo(&sql, " AND %s", arguments[i].condition);
 	}
-	if (!PG_ARGISNULL(5))
-	{
-		require_known(values[4], "country", CITIES_OF_COUNTRY);
-		append_filter(&sql, 5, CITIES_OF_COUNTRY);
-	}
-	appendStringInfoString(&sql, " GROUP BY 1, 2) w JOIN evilnet.city c ON c.city_id = w.city_id"
-								 " ORDER BY 1, w.tweets DESC, 2");
-	return_rows(fcinfo, sql.data, 5, types, values, nulls);
+	if (cities->all)
+		return;
+	evn_spi_begin(&spi, InvalidOid);
+	check_cities(fcinfo, first);
+	evn_spi_exec_args(sql.data, NARGUMENTS, types, values, nulls, SPI_OK_SELECT);
+	old = MemoryContextSwitchTo(caller);
+	cities->ids = datumCopy(evn_spi_value(0, 1), false, -1);
+	cities->named = datumCopy(evn_spi_value(0, 2), false, -1);
+	cities->condition = psprintf(" AND s.city_id = ANY ($%d)", number);
+	MemoryContextSwitchTo(old);
 	evn_spi_end(&spi);
-	return (Datum) 0;
 }
 
-/* The metric is an identifier in the query, so it must be one of these. */
-static const char *
-metric_column(const char *metric)
+/* ---- running */
+
+/* gives each row to a function */
+typedef struct RowReceiver
 {
-	if (strcmp(metric, "tweets") == 0 || strcmp(metric, "retweets") == 0 ||
-		strcmp(metric, "authors") == 0)
-		return metric;
-	ereport(
-		ERROR,
-		(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-		 errmsg("argument \"metric\" must be \"tweets\", \"retweets\" or \"authors\", not \"%s\"",
-				metric)));
+	DestReceiver dest;
+	EvnReportRow row;
+	void		*state;
+} RowReceiver;
+
+static bool
+receive_row(TupleTableSlot *slot, DestReceiver *self)
+{
+	RowReceiver *receiver = (RowReceiver *) self;
+
+	slot_getallattrs(slot);
+	receiver->row(receiver->state, slot->tts_values, slot->tts_isnull);
+	return true;
 }
 
 static void
-check_n(int32 n)
+start_rows(DestReceiver *self, int operation, TupleDesc tupdesc)
 {
-	if (n < 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("argument \"n\" must be at least 0, not %d", n)));
 }
 
-Datum
-evn_report_top_cities(PG_FUNCTION_ARGS)
+static void
+end_rows(DestReceiver *self)
 {
-	static const char *const names[] = {"stream", "since", "until", "metric", "n", "best_first"};
-	Oid						 types[4] = {TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, TEXTARRAYOID};
-	Datum					 values[4];
-	char					 nulls[4] = {' ', ' ', ' ', ' '};
-	const char				*metric;
-	const char				*authors;
-	char					*by_city;
-	StringInfoData			 sql;
-	EvnSpi					 spi;
+}
 
-	require_arguments(fcinfo, 6, names);
-	check_span(PG_GETARG_TIMESTAMPTZ(1), PG_GETARG_TIMESTAMPTZ(2));
-	metric = metric_column(text_to_cstring(PG_GETARG_TEXT_PP(3)));
-	check_n(PG_GETARG_INT32(4));
-	by_city = by_city_name(PG_GETARG_OID(0));
-	authors = authors_expression(PG_GETARG_OID(0));
-	if (strcmp(metric, "authors") == 0 && strncmp(authors, "NULL", 4) == 0)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("distinct authors are not counted for this stream"),
-						errhint("Create extension hll before the stream.")));
-	values[0] = PG_GETARG_DATUM(1);
-	values[1] = PG_GETARG_DATUM(2);
-	values[2] = PG_GETARG_DATUM(4);
-	values[3] = PG_ARGISNULL(6) ? (Datum) 0 : PG_GETARG_DATUM(6);
-	nulls[3] = PG_ARGISNULL(6) ? 'n' : ' ';
-	InitMaterializedSRF(fcinfo, 0);
-	evn_spi_begin(&spi, InvalidOid);
-	initStringInfo(&sql);
-	appendStringInfo(
-		&sql,
-		"SELECT pg_catalog.rank() OVER (ORDER BY w.%s %s), w.city_id, c.name, c.country_code,"
-		" c.country, w.tweets, w.retweets, w.authors FROM ("
-		"SELECT b.city_id, pg_catalog.sum(b.tweets)::pg_catalog.int8 AS tweets,"
-		" pg_catalog.sum(b.retweets)::pg_catalog.int8 AS retweets, %s AS authors FROM %s b"
-		" WHERE b.bucket >= $1 AND b.bucket < $2 AND b.city_id <> 0",
-		metric, PG_GETARG_BOOL(5) ? "DESC" : "ASC", authors, by_city);
-	if (!PG_ARGISNULL(6))
+static void
+run(const EvnReportSource *source, const char *sql, int nargs, Oid *types, Datum *values,
+	const char *nulls, DestReceiver *dest)
+{
+	SPIExecuteOptions options = {0};
+	SPIPlanPtr		  plan;
+	EvnSpi			  spi;
+
+	evn_spi_begin(&spi, source->owner);
+	plan = SPI_prepare(sql, nargs, types);
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	options.params = makeParamList(nargs);
+	for (int i = 0; i < nargs; i++)
 	{
-		require_known(values[3], "country", CITIES_OF_COUNTRY);
-		append_filter(&sql, 4, CITIES_OF_COUNTRY);
+		ParamExternData *param = &options.params->params[i];
+
+		param->value = values[i];
+		param->isnull = nulls != NULL && nulls[i] == 'n';
+		param->pflags = PARAM_FLAG_CONST;
+		param->ptype = types[i];
 	}
-	appendStringInfoString(&sql, " GROUP BY 1) w JOIN evilnet.city c ON c.city_id = w.city_id"
-								 " ORDER BY 1, w.tweets DESC, 3, 2 LIMIT $3");
-	return_rows(fcinfo, sql.data, 4, types, values, nulls);
+	options.read_only = true;
+	options.dest = dest;
+	if (SPI_execute_plan_extended(plan, &options) < 0)
+		elog(ERROR, "report failed: %s", sql);
 	evn_spi_end(&spi);
-	return (Datum) 0;
+}
+
+void
+evn_report_each(const EvnReportSource *source, const char *sql, int nargs, Oid *types,
+				Datum *values, const char *nulls, EvnReportRow row, void *state)
+{
+	RowReceiver receiver = {
+		.dest = {receive_row, start_rows, end_rows, end_rows, DestNone},
+		.row = row,
+		.state = state,
+	};
+
+	run(source, sql, nargs, types, values, nulls, &receiver.dest);
+}
+
+void
+evn_report_return(FunctionCallInfo fcinfo, const EvnReportSource *source, const char *sql,
+				  int nargs, Oid *types, Datum *values, const char *nulls)
+{
+	DestReceiver *dest = CreateDestReceiver(DestTuplestore);
+
+	InitMaterializedSRF(fcinfo, 0);
+	SetTuplestoreDestReceiverParams(dest, ((ReturnSetInfo *) fcinfo->resultinfo)->setResult,
+									CurrentMemoryContext, false, NULL, NULL);
+	run(source, sql, nargs, types, values, nulls, dest);
+	dest->rDestroy(dest);
 }

@@ -91,9 +91,10 @@ def print_aggregates(results, messages):
 
 def print_reads(measures):
     if measures["differences"] != [0]:
-        sys.exit("the counts by the hour are not those by the minute")
-    print(f"Of {measures['buckets'][0]:,.0f} buckets: top 100 of 5,000 cities over 24 hours {measures['top 100'][0] * 1000:.1f} ms,"
-          f" one city's 24 hours by the minute {measures['series'][0] * 1000:.1f} ms (best of 7)")
+        sys.exit("a report counts otherwise than the buckets")
+    print(f"Reports of {measures['buckets'][0]:,.0f} buckets, 24 hours of 5,000 cities by the minute, with roll-ups; best of 7:")
+    for name in ("top 100 of a day", "top 5 of 60 minutes", "top 5 of an hour", "trend of all cities", "hopping windows", "series"):
+        print(f"  {name}: {measures[name][0] * 1000:.1f} ms")
 
 
 def print_table(head, rows):

@@ -41,30 +41,29 @@ SELECT CASE WHEN :gaps > 0 THEN
 \echo :verdict
 
 \echo
-\echo 5. The ten cities with most posts, with their last hour in steps of five minutes
+\echo 5. The last hour in steps of five minutes: tweets, retweets and active tweeters of the ten busiest cities
 WITH top AS (
   SELECT * FROM evilnet.top_cities('tweets', since => now() - interval '65 minutes', n => 10)
-), counts AS (
-  SELECT * FROM evilnet.city_counts('tweets', width => '5 minutes', since => now() - interval '65 minutes')
 ), step AS (
-  SELECT t.city_id, w.window_start,
-    coalesce(7 * c.tweets / max(c.tweets) OVER (PARTITION BY t.city_id), 0)::int AS height
-  FROM top t CROSS JOIN (SELECT DISTINCT window_start FROM counts) w
-    LEFT JOIN counts c ON c.city_id = t.city_id AND c.window_start = w.window_start
-), hour AS (
-  SELECT city_id, string_agg(substr('▁▂▃▄▅▆▇█', 1 + height, 1), '' ORDER BY window_start) AS "last hour"
-  FROM step GROUP BY city_id
+  SELECT c.city_id, c.window_start, v.trend, v.count,
+    coalesce(7 * v.count / nullif(max(v.count) OVER (PARTITION BY c.city_id, v.trend), 0), 0)::int AS height
+  FROM evilnet.city_counts('tweets', width => '5 minutes', since => now() - interval '65 minutes', fill => 'null') c
+    JOIN top USING (city_id), LATERAL (VALUES ('tweets', c.tweets), ('retweets', c.retweets), ('tweeters', c.authors)) v(trend, count)
+), trend AS (
+  SELECT city_id, trend, string_agg(substr('▁▂▃▄▅▆▇█', 1 + height, 1), '' ORDER BY window_start) AS line
+  FROM step GROUP BY city_id, trend
 )
-SELECT rank, city, country, tweets, retweets, authors,
-  rpad(repeat('█', (24 * tweets / max(tweets) OVER ())::int), 24) AS "share of the first", "last hour"
-FROM top JOIN hour USING (city_id)
-ORDER BY rank;
+SELECT t.city, t.country, t.tweets, w.line AS "tweets, trend", t.retweets, r.line AS "retweets, trend", t.authors AS tweeters, a.line AS "tweeters, trend"
+FROM top t JOIN trend w ON w.city_id = t.city_id AND w.trend = 'tweets'
+  JOIN trend r ON r.city_id = t.city_id AND r.trend = 'retweets'
+  JOIN trend a ON a.city_id = t.city_id AND a.trend = 'tweeters'
+ORDER BY t.rank, t.city_id;
 
-\echo 6. Canada, by authors
-SELECT rank, city, tweets, retweets, authors, repeat('█', (24 * authors / max(authors) OVER ())::int) AS " "
-FROM evilnet.top_cities('tweets', since => now() - interval '65 minutes', metric => 'authors', n => 5,
-  countries => ARRAY['CA'])
-ORDER BY rank;
+\echo 6. Top five cities by tweets, worst five by retweets
+SELECT rank, city, country, tweets, rpad(repeat('█', (24 * tweets / max(tweets) OVER ())::int), 24) AS "share of the first"
+FROM evilnet.top_cities('tweets', since => now() - interval '65 minutes', n => 5);
+SELECT rank, city, country, tweets, retweets
+FROM evilnet.bottom_cities('tweets', since => now() - interval '65 minutes', metric => 'retweets', n => 5);
 
 \echo 7. Dead letters: messages that could not be stored, kept with position and reason
 SELECT reason, count(*), min(detail) AS detail,
