@@ -324,6 +324,7 @@ CREATE TABLE evilnet.stream (
 	batch_bytes int NOT NULL CHECK (batch_bytes BETWEEN 1024 AND 1073741823),
 	batch_interval interval NOT NULL CHECK (batch_interval BETWEEN '1 ms' AND '1 hour'),
 	deletes regclass,
+	retention interval NOT NULL DEFAULT '0' CHECK (retention >= '0'),
 	rows_since timestamptz,
 	enabled boolean NOT NULL DEFAULT true,
 	stop_reason text,
@@ -347,6 +348,7 @@ COMMENT ON COLUMN evilnet.stream.batch_messages IS 'a batch is stored when it ha
 COMMENT ON COLUMN evilnet.stream.batch_bytes IS 'a batch is stored when its messages have this many bytes';
 COMMENT ON COLUMN evilnet.stream.batch_interval IS 'a batch is stored when its first message is this old';
 COMMENT ON COLUMN evilnet.stream.deletes IS 'table of the ids that delete notices named, so that a post that comes after its notice is not stored; null with store => false';
+COMMENT ON COLUMN evilnet.stream.retention IS 'how long posts are kept; 0 for ever';
 COMMENT ON COLUMN evilnet.stream.rows_since IS 'posts before this time were dropped, so nothing is computed from them; null for none';
 COMMENT ON COLUMN evilnet.stream.enabled IS 'false after pause() and after the stream stopped by itself';
 COMMENT ON COLUMN evilnet.stream.stop_reason IS 'why the stream stopped by itself; null after resume()';
@@ -823,10 +825,26 @@ LANGUAGE C AS 'MODULE_PATHNAME', 'evn_aggregate_admin_alter';
 COMMENT ON FUNCTION evilnet.alter_continuous_aggregate(regclass, name, text, interval, boolean) IS
 'change what is not null: its name; its query, which is built as <name>_next and then takes its place; how long buckets are kept (0 for ever), whatever becomes of the posts; whether batches notify; needs ownership of the stream';
 
+CREATE FUNCTION evilnet.set_retention(relation regclass, retention interval) RETURNS void
+LANGUAGE C AS 'MODULE_PATHNAME', 'evn_admin_set_retention';
+COMMENT ON FUNCTION evilnet.set_retention(regclass, interval) IS
+'how long the posts of a stream, or the buckets of a continuous aggregate, are kept; null or 0 for ever; older ones are dropped by whole partitions, within a minute of the last reader''s end, and posts that come later than that are dead letters; dropping posts changes no aggregate; needs ownership';
+
+-- Later things that need posts add their reason here.
+CREATE FUNCTION evilnet.posts_held_by(stream regclass) RETURNS text
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+	SELECT pg_catalog.min(pg_catalog.format('continuous aggregate %s is being built', a.aggregate))
+	FROM evilnet.continuous_aggregate a
+	WHERE a.stream = posts_held_by.stream AND a.source = a.stream AND a.enabled AND a.built_from IS NOT NULL;
+END;
+COMMENT ON FUNCTION evilnet.posts_held_by(regclass) IS
+'why posts past the retention are kept for now: what still reads them; null when nothing does';
+
 CREATE FUNCTION evilnet.maintain(stream regclass) RETURNS void
 LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'evn_aggregate_admin_maintain';
 COMMENT ON FUNCTION evilnet.maintain(regclass) IS
-'do now what the stream''s first worker does every minute: drop buckets past their retention, merge the rows that several workers wrote for one group of a bucket that is over, and let groups leave alerts; needs ownership';
+'do now what the stream''s first worker does every minute: drop posts and buckets past their retention, merge the rows that several workers wrote for one group of a bucket that is over, and let groups leave alerts; needs ownership';
 
 CREATE FUNCTION evilnet.verify_continuous_aggregate(
 	aggregate regclass,
@@ -1212,6 +1230,28 @@ COMMENT ON COLUMN evilnet.stat_continuous_aggregate.late_rows IS 'posts counted 
 COMMENT ON COLUMN evilnet.stat_continuous_aggregate.builder_pid IS 'process id of the builder';
 COMMENT ON COLUMN evilnet.stat_continuous_aggregate.last_error IS 'last error of the builder';
 GRANT SELECT ON evilnet.stat_continuous_aggregate TO PUBLIC;
+
+CREATE VIEW evilnet.stat_retention AS
+	SELECT r.relation, r.kind, nullif(r.retention, '0') AS retention, p.partitions, p.bytes, r.dropped_until, r.held_by
+	FROM (
+		SELECT s.stream AS relation, s.stream AS table, 'stream' AS kind, s.retention, s.rows_since AS dropped_until,
+			CASE WHEN s.retention > '0' THEN evilnet.posts_held_by(s.stream) END AS held_by
+		FROM evilnet.stream s WHERE evilnet.owns_stream(s.stream)
+		UNION ALL
+		SELECT a.aggregate, a.storage, 'continuous aggregate', a.retention, a.results_since, NULL
+		FROM evilnet.continuous_aggregate a WHERE evilnet.owns_stream(a.stream)) r
+		CROSS JOIN LATERAL (
+			SELECT count(*) AS partitions, coalesce(sum(pg_catalog.pg_total_relation_size(t.relid)), 0)::bigint AS bytes
+			FROM pg_catalog.pg_partition_tree(r.table) t WHERE t.isleaf) p;
+COMMENT ON VIEW evilnet.stat_retention IS 'one row per stream and continuous aggregate: how long it is kept, how large it is, what holds it back; shown to the stream''s owner';
+COMMENT ON COLUMN evilnet.stat_retention.relation IS 'the stream''s table or the aggregate''s view';
+COMMENT ON COLUMN evilnet.stat_retention.kind IS 'stream or continuous aggregate';
+COMMENT ON COLUMN evilnet.stat_retention.retention IS 'how long posts or buckets are kept; null for ever';
+COMMENT ON COLUMN evilnet.stat_retention.partitions IS 'partitions there are';
+COMMENT ON COLUMN evilnet.stat_retention.bytes IS 'their size with indexes, bytes';
+COMMENT ON COLUMN evilnet.stat_retention.dropped_until IS 'what is older than this was dropped; null for nothing';
+COMMENT ON COLUMN evilnet.stat_retention.held_by IS 'why posts past the retention are still there; null when nothing needs them';
+GRANT SELECT ON evilnet.stat_retention TO PUBLIC;
 
 -- ---------------------------------------------------------------------------
 -- Reports

@@ -47,6 +47,7 @@ PG_FUNCTION_INFO_V1(evn_admin_create_stream);
 PG_FUNCTION_INFO_V1(evn_admin_drop_stream);
 PG_FUNCTION_INFO_V1(evn_admin_pause);
 PG_FUNCTION_INFO_V1(evn_admin_resume);
+PG_FUNCTION_INFO_V1(evn_admin_set_retention);
 PG_FUNCTION_INFO_V1(evn_admin_seek);
 PG_FUNCTION_INFO_V1(evn_admin_home);
 PG_FUNCTION_INFO_V1(evn_admin_stream_changed);
@@ -460,6 +461,46 @@ evn_admin_resume(PG_FUNCTION_ARGS)
 {
 	if (!evn_aggregate_admin_set_enabled(PG_GETARG_OID(0), true))
 		set_enabled(PG_GETARG_OID(0), true);
+	PG_RETURN_VOID();
+}
+
+static void
+check_retention(const EvnStream *stream, Interval *retention)
+{
+	Interval zero = {0};
+
+	if (!stream->store)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("stream %s does not store its posts", stream->name),
+						errhint("Set the retention of its continuous aggregates.")));
+	if (DatumGetBool(DirectFunctionCall2(interval_lt, IntervalPGetDatum(retention),
+										 IntervalPGetDatum(&zero))))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("retention must not be negative"),
+				 errhint("Use 0 to keep everything.")));
+}
+
+Datum
+evn_admin_set_retention(PG_FUNCTION_ARGS)
+{
+	Interval zero = {0};
+	Oid		 relid = PG_GETARG_OID(0);
+	Oid		 types[1] = {INTERVALOID};
+	Datum	 values[1];
+	EvnSpi	 spi;
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("argument \"%s\" must not be null", "relation")));
+	values[0] = PG_ARGISNULL(1) ? IntervalPGetDatum(&zero) : PG_GETARG_DATUM(1);
+	if (evn_aggregate_admin_set_retention(relid, DatumGetIntervalP(values[0])))
+		PG_RETURN_VOID();
+	evn_stream_require_owned(relid);
+	check_retention(evn_stream_load(relid), DatumGetIntervalP(values[0]));
+	evn_spi_begin(&spi, evn_spi_catalog_owner());
+	evn_spi_exec_args(psprintf("UPDATE evilnet.stream SET retention = $1 WHERE stream = %u", relid),
+					  1, types, values, NULL, SPI_OK_UPDATE);
+	evn_spi_end(&spi);
 	PG_RETURN_VOID();
 }
 

@@ -418,6 +418,19 @@ set_retention(Oid view, Interval *retention)
 	set_option(view, "retention", INTERVALOID, IntervalPGetDatum(retention));
 }
 
+bool
+evn_aggregate_admin_set_retention(Oid view, Interval *retention)
+{
+	EvnAggregateSource source;
+	EvnAggregate	  *aggregate;
+
+	if (!evn_aggregate_source_find(view, &source) || !OidIsValid(source.query))
+		return false;
+	(void) open_for_change(view, &aggregate);
+	set_retention(aggregate->view, retention);
+	return true;
+}
+
 /* Views and aggregates over it would keep the old one from being dropped. */
 static void
 require_unread(Oid view)

@@ -2,7 +2,7 @@
  * aggregate_maintain.c
  *		What is done to aggregates now and then.
  *
- * Retention drops whole partitions of the storage.  Folding merges the rows
+ * Retention drops whole partitions (retention.c).  Folding merges the rows
  * that several workers wrote for one group into one, once a bucket is over and
  * seldom written: readers then find one row per group again.
  */
@@ -21,6 +21,7 @@
 #include "aggregate_maintain.h"
 #include "alert.h"
 #include "compat.h"
+#include "retention.h"
 #include "spi.h"
 
 #define FOLD_AFTER_US (INT64CONST(2) * USECS_PER_HOUR) /* buckets that began so long ago */
@@ -40,59 +41,6 @@ set_time(const EvnAggregate *aggregate, const char *column, int64 ts)
 				 aggregate->view),
 		1, types, values, NULL, SPI_OK_UPDATE);
 	evn_spi_end(&spi);
-}
-
-/* Now less the retention; the beginning of time when everything is kept. */
-static int64
-retention_cutoff(const EvnAggregate *aggregate)
-{
-	int64  cutoff = DT_NOBEGIN;
-	EvnSpi spi;
-
-	evn_spi_begin(&spi, evn_spi_catalog_owner());
-	if (evn_spi_execf(SPI_OK_SELECT,
-					  "SELECT pg_catalog.now() - retention FROM evilnet.continuous_aggregate"
-					  " WHERE aggregate = %u AND retention > '0'",
-					  aggregate->view) > 0)
-		cutoff = DatumGetTimestampTz(evn_spi_value(0, 1));
-	evn_spi_end(&spi);
-	return cutoff;
-}
-
-/* The partition of the storage that begins first, and its end. */
-static Oid
-first_partition(const EvnAggregate *aggregate, int64 *until)
-{
-	Relation rel = table_open(aggregate->storage, AccessShareLock);
-	Oid		 leaf = evn_stream_first_partition(rel, until);
-
-	table_close(rel, NoLock);
-	return leaf;
-}
-
-/* Drop the partitions past the retention; one that is being read stays for now. */
-static void
-expire(const EvnAggregate *aggregate)
-{
-	int64  cutoff = retention_cutoff(aggregate);
-	int64  dropped = DT_NOBEGIN;
-	int64  until;
-	Oid	   leaf;
-	EvnSpi spi;
-
-	while (OidIsValid(leaf = first_partition(aggregate, &until)) && until <= cutoff)
-	{
-		if (!ConditionalLockRelationOid(aggregate->storage, AccessExclusiveLock) ||
-			!ConditionalLockRelationOid(leaf, AccessExclusiveLock))
-			break;
-		evn_spi_begin(&spi, InvalidOid);
-		evn_spi_execf(SPI_OK_UTILITY, "DROP TABLE %s", evn_spi_qualified_name(leaf));
-		evn_spi_end(&spi);
-		dropped = until;
-	}
-	/* what would come back to them is left out from now on */
-	if (dropped != DT_NOBEGIN)
-		set_time(aggregate, "results_since", dropped);
 }
 
 /* Whether [since, until) has rows of more than one slot. */
@@ -192,11 +140,11 @@ evn_aggregate_maintain(const EvnStream *stream)
 
 	/* the owner's tables: with the owner's rights */
 	evn_spi_act_as(&before, stream->owner, true);
+	evn_retention_apply(aggregates);
 	foreach(cell, aggregates->members)
 	{
 		EvnAggregate *aggregate = lfirst(cell);
 
-		expire(aggregate);
 		if (aggregate->enabled && aggregate->built_from == DT_NOBEGIN)
 			fold(aggregates, aggregate);
 	}

@@ -6,6 +6,8 @@
 
 #include "batch.h"
 
+const char evn_batch_too_old[] = "too_old";
+
 static void
 mark_dead(EvnBatchMessage *message, const char *reason, const char *detail)
 {
@@ -15,7 +17,8 @@ mark_dead(EvnBatchMessage *message, const char *reason, const char *detail)
 }
 
 void
-evn_batch_decode(EvnBatchMessage *message, EvnDecoder *decoder, EvnArena *arena, TimestampTz latest)
+evn_batch_decode(EvnBatchMessage *message, EvnDecoder *decoder, EvnArena *arena,
+				 const EvnAccepted *accepted)
 {
 	EvnDecodeResult result = evn_tweet_decode(decoder, arena, message->kafka.payload,
 											  message->kafka.len, &message->tweet);
@@ -29,7 +32,9 @@ evn_batch_decode(EvnBatchMessage *message, EvnDecoder *decoder, EvnArena *arena,
 		message->decoded = EVN_OUTCOME_DELETE;
 	else if (message->tweet.type == EVN_MESSAGE_NOTICE)
 		message->decoded = EVN_OUTCOME_NOTICE;
-	else if (message->tweet.created_at > latest)
+	else if (message->tweet.created_at < accepted->earliest)
+		mark_dead(message, evn_batch_too_old, "the post is older than the stream's retention");
+	else if (message->tweet.created_at > accepted->latest)
 		mark_dead(message, "in_the_future",
 				  "the post's time is ahead of the server's clock by more than evilnet.max_future");
 	else

@@ -62,11 +62,21 @@ typedef struct EvnBatch
 	TimestampTz		 started_at; /* when the first message came */
 } EvnBatch;
 
+/* the reason of posts that are past the retention */
+extern const char evn_batch_too_old[];
+
+/* the times a post may have */
+typedef struct EvnAccepted
+{
+	TimestampTz earliest;
+	TimestampTz latest;
+} EvnAccepted;
+
 /*
- * Decode a message, whose time must not be after latest: sets what is decoded,
- * or why it is dead.  Raises when memory runs out.
+ * Decode a message: sets what is decoded, or why it is dead.  Raises when
+ * memory runs out.
  */
 extern void evn_batch_decode(EvnBatchMessage *message, EvnDecoder *decoder, EvnArena *arena,
-							 TimestampTz latest);
+							 const EvnAccepted *accepted);
 
 #endif /* EVN_BATCH_H */

@@ -651,7 +651,9 @@ bool
 evn_ingest_over_budget(EvnIngest *ingest, const EvnBatch *batch)
 {
 	for (int i = 0; i < batch->nmessages; i++)
-		if (batch->messages[i].outcome == EVN_OUTCOME_DEAD)
+		/* a topic may reach back further than the retention: that is no error */
+		if (batch->messages[i].outcome == EVN_OUTCOME_DEAD &&
+			batch->messages[i].reason != evn_batch_too_old)
 			ingest->recent_dead++;
 	ingest->recent_messages += batch->nmessages;
 	if (ingest->recent_messages > 2 * BUDGET_WINDOW)
@@ -725,6 +727,15 @@ evn_ingest_housekeep(EvnIngest *ingest)
 				  evn_journal_retention);
 	evn_spi_end(&spi);
 	commit_transaction(caller);
+}
+
+EvnAccepted
+evn_ingest_accepted(const EvnStream *stream)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	return (EvnAccepted) {.earliest = evn_stream_kept_since(stream, now),
+						  .latest = now + evn_max_future * USECS_PER_SEC};
 }
 
 int64

@@ -94,6 +94,9 @@ extern void evn_ingest_stop(EvnIngest *ingest, const char *reason);
 /* Partitions for the near future, and old journal rows.  Own transactions. */
 extern void evn_ingest_housekeep(EvnIngest *ingest);
 
+/* The times of posts that the stream takes now: not past its retention, nor in the future. */
+extern EvnAccepted evn_ingest_accepted(const EvnStream *stream);
+
 /* the hash by which a resume anchor knows its message */
 extern int64 evn_ingest_hash(const EvnKafkaMessage *message);
 

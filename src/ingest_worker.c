@@ -241,7 +241,7 @@ static bool
 fetch(void)
 {
 	EvnBatch   *batch = evn_partition_reader_batch(worker.reader);
-	TimestampTz latest = GetCurrentTimestamp() + evn_max_future * USECS_PER_SEC;
+	EvnAccepted accepted = evn_ingest_accepted(worker.ingest->stream);
 	instr_time	start;
 	int			first;
 
@@ -249,7 +249,7 @@ fetch(void)
 	first = evn_partition_reader_fill(worker.reader);
 	lap(EVN_STAGE_FETCH, &start);
 	for (int i = first; i < batch->nmessages; i++)
-		evn_batch_decode(&batch->messages[i], worker.decoder, worker.arena, latest);
+		evn_batch_decode(&batch->messages[i], worker.decoder, worker.arena, &accepted);
 	lap(EVN_STAGE_DECODE, &start);
 	for (int i = first; i < batch->nmessages; i++)
 		if (batch->messages[i].decoded == EVN_OUTCOME_ROW)

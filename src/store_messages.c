@@ -20,7 +20,6 @@
 
 #include "compat.h"
 #include "gazetteer.h"
-#include "guc.h"
 #include "ingest.h"
 
 #define ARENA_BLOCK	 (64 * 1024)
@@ -63,12 +62,11 @@ begin_decoding(void)
 }
 
 static EvnBatchMessage *
-decode_all(ArrayType *array, int *nmessages)
+decode_all(const EvnStream *stream, ArrayType *array, int *nmessages)
 {
 	Decoding		   *decoding = begin_decoding();
 	const EvnCityIndex *cities = evn_gazetteer_get();
-	TimestampTz			now = GetCurrentTimestamp();
-	TimestampTz			latest = now + evn_max_future * USECS_PER_SEC;
+	EvnAccepted			accepted = evn_ingest_accepted(stream);
 	EvnBatchMessage	   *messages;
 	Datum			   *texts;
 	bool			   *nulls;
@@ -87,7 +85,7 @@ decode_all(ArrayType *array, int *nmessages)
 		message->kafka.timestamp_ms = -1;
 		message->kafka.payload = payload == NULL ? NULL : VARDATA_ANY(payload);
 		message->kafka.len = payload == NULL ? 0 : VARSIZE_ANY_EXHDR(payload);
-		evn_batch_decode(message, decoding->decoder, decoding->arena, latest);
+		evn_batch_decode(message, decoding->decoder, decoding->arena, &accepted);
 		if (message->decoded == EVN_OUTCOME_ROW)
 			message->city = evn_city_index_resolve(cities, &message->tweet.hints);
 	}
@@ -118,7 +116,7 @@ evn_store_messages(PG_FUNCTION_ARGS)
 	if (ingest.worker < 0 || ingest.worker >= EVN_MAX_WORKERS)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("\"worker\" must be between 0 and %d", EVN_MAX_WORKERS - 1)));
-	messages = decode_all(PG_GETARG_ARRAYTYPE_P(1), &n);
+	messages = decode_all(ingest.stream, PG_GETARG_ARRAYTYPE_P(1), &n);
 	evn_ingest_apply(&ingest, messages, n);
 	for (int i = 0; i < n; i++)
 		counts[messages[i].outcome]++;

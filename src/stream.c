@@ -106,6 +106,21 @@ evn_stream_partition_start(int64 ts, int64 partition_us)
 	return ts - rest - (rest < 0 ? partition_us : 0);
 }
 
+int64
+evn_stream_kept_since(const EvnStream *stream, TimestampTz now)
+{
+	Interval zero = {0};
+	Interval retention = stream->retention;
+	Datum	 cutoff;
+
+	if (DatumGetBool(DirectFunctionCall2(interval_eq, IntervalPGetDatum(&retention),
+										 IntervalPGetDatum(&zero))))
+		return DT_NOBEGIN;
+	cutoff = DirectFunctionCall2(timestamptz_mi_interval, TimestampTzGetDatum(now),
+								 IntervalPGetDatum(&retention));
+	return evn_stream_partition_start(DatumGetTimestampTz(cutoff), stream->partition_us);
+}
+
 static char *
 text_value(int column)
 {
@@ -141,6 +156,7 @@ fill_stream(EvnStream *stream)
 	interval = DatumGetIntervalP(evn_spi_value(0, 14));
 	stream->batch_interval_ms = Max(evn_stream_interval_us(interval) / 1000, 1);
 	stream->deletes = DatumGetObjectId(evn_spi_value_or_null(0, 15, &isnull));
+	stream->retention = *DatumGetIntervalP(evn_spi_value(0, 16));
 }
 
 EvnStream *
@@ -155,7 +171,8 @@ evn_stream_load(Oid relid)
 			SPI_OK_SELECT,
 			"SELECT c.relowner, s.server, s.topic, s.start_at, s.workers, s.dedup, s.store,"
 			" s.keep_raw, s.on_error = 'stop', s.error_budget, s.partition_interval,"
-			" s.batch_messages, s.batch_bytes, s.batch_interval, s.deletes::pg_catalog.oid"
+			" s.batch_messages, s.batch_bytes, s.batch_interval, s.deletes::pg_catalog.oid,"
+			" s.retention"
 			" FROM evilnet.stream s JOIN pg_catalog.pg_class c ON c.oid = s.stream"
 			" WHERE s.stream = %u",
 			relid) > 0)

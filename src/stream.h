@@ -33,23 +33,24 @@ typedef enum EvnStreamColumn
 
 typedef struct EvnStream
 {
-	Oid	   relid;
-	Oid	   owner;
-	char  *name; /* "schema"."table", quoted */
-	char  *server;
-	char  *topic;
-	char  *start_at;
-	int	   workers;
-	bool   dedup;
-	bool   store;
-	bool   keep_raw;
-	bool   stop_on_error;
-	double error_budget;
-	int64  partition_us;
-	int	   batch_messages;
-	int	   batch_bytes;
-	int	   batch_interval_ms;
-	Oid	   deletes; /* table of deleted ids, InvalidOid without store */
+	Oid		 relid;
+	Oid		 owner;
+	char	*name; /* "schema"."table", quoted */
+	char	*server;
+	char	*topic;
+	char	*start_at;
+	int		 workers;
+	bool	 dedup;
+	bool	 store;
+	bool	 keep_raw;
+	bool	 stop_on_error;
+	double	 error_budget;
+	int64	 partition_us;
+	Interval retention; /* of posts; zero: for ever */
+	int		 batch_messages;
+	int		 batch_bytes;
+	int		 batch_interval_ms;
+	Oid		 deletes; /* table of deleted ids, InvalidOid without store */
 } EvnStream;
 
 /* Read the row into memory of the current context; NULL when there is no such stream. */
@@ -110,6 +111,12 @@ extern void evn_stream_make_partition(Oid relid, TimestampTz ts, int64 partition
 
 /* Name of the partition with that suffix (_pYYYYMMDD...), in which a name too long is cut. */
 extern char *evn_stream_partition_name(Oid relid, const char *suffix);
+
+/*
+ * Where the oldest partition that the retention keeps at the time now begins;
+ * the beginning of time without one.
+ */
+extern int64 evn_stream_kept_since(const EvnStream *stream, TimestampTz now);
 
 /* Let the relation depend on the object of that catalog class, so that it is dropped along. */
 extern void evn_stream_depend(Oid relid, Oid class, Oid on, DependencyType type);
