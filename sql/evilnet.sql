@@ -8,6 +8,20 @@
 -- and row policies.
 GRANT USAGE ON SCHEMA evilnet TO PUBLIC;
 
+-- Roles belong to the cluster: another database may have made them, and dropping
+-- the extension leaves them.
+DO $$
+BEGIN
+	IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'evilnet_reader') THEN
+		CREATE ROLE evilnet_reader;
+		COMMENT ON ROLE evilnet_reader IS 'reads all streams of evilnet, their aggregates and their state';
+	END IF;
+	IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'evilnet_operator') THEN
+		CREATE ROLE evilnet_operator IN ROLE evilnet_reader;
+		COMMENT ON ROLE evilnet_operator IS 'reads all streams of evilnet; pauses, resumes, maintains, refreshes and schedules them, and sets their retention';
+	END IF;
+END $$;
+
 -- ---------------------------------------------------------------------------
 -- Servers
 -- ---------------------------------------------------------------------------
@@ -484,24 +498,32 @@ COMMENT ON COLUMN evilnet.dead_letter.key IS 'the message''s key, byte for byte'
 COMMENT ON COLUMN evilnet.dead_letter.payload IS 'the message, byte for byte';
 COMMENT ON COLUMN evilnet.dead_letter.received_at IS 'when it was set aside';
 
--- A stream's rows are for those who own its table.
+-- A stream's rows are for those who own its table, and for evilnet_reader.
 CREATE FUNCTION evilnet.owns_stream(stream regclass) RETURNS boolean
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
 	SELECT pg_catalog.pg_has_role(c.relowner, 'USAGE') FROM pg_catalog.pg_class c WHERE c.oid = stream;
 END;
 COMMENT ON FUNCTION evilnet.owns_stream(regclass) IS 'whether the current user owns the stream''s table';
+CREATE FUNCTION evilnet.sees_stream(stream regclass) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT evilnet.owns_stream(stream)
+		OR EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = 'evilnet_reader' AND pg_catalog.pg_has_role(r.oid, 'USAGE'));
+END;
+COMMENT ON FUNCTION evilnet.sees_stream(regclass) IS 'whether the current user owns the stream''s table or is a member of evilnet_reader';
 
 ALTER TABLE evilnet.stream ENABLE ROW LEVEL SECURITY;
 ALTER TABLE evilnet.stream_offset ENABLE ROW LEVEL SECURITY;
 ALTER TABLE evilnet.coverage_span ENABLE ROW LEVEL SECURITY;
 ALTER TABLE evilnet.batch ENABLE ROW LEVEL SECURITY;
 ALTER TABLE evilnet.dead_letter ENABLE ROW LEVEL SECURITY;
-CREATE POLICY own ON evilnet.stream USING (evilnet.owns_stream(stream));
-CREATE POLICY own ON evilnet.stream_offset USING (evilnet.owns_stream(stream));
-CREATE POLICY own ON evilnet.coverage_span USING (evilnet.owns_stream(stream));
-CREATE POLICY own ON evilnet.batch USING (evilnet.owns_stream(stream));
-CREATE POLICY own ON evilnet.dead_letter USING (evilnet.owns_stream(stream));
+CREATE POLICY see ON evilnet.stream FOR SELECT USING (evilnet.sees_stream(stream));
+CREATE POLICY see ON evilnet.stream_offset FOR SELECT USING (evilnet.sees_stream(stream));
+CREATE POLICY see ON evilnet.coverage_span FOR SELECT USING (evilnet.sees_stream(stream));
+CREATE POLICY see ON evilnet.batch FOR SELECT USING (evilnet.sees_stream(stream));
+CREATE POLICY see ON evilnet.dead_letter FOR SELECT USING (evilnet.sees_stream(stream));
+CREATE POLICY own ON evilnet.dead_letter FOR DELETE USING (evilnet.owns_stream(stream));
 GRANT SELECT ON evilnet.stream, evilnet.stream_offset, evilnet.coverage_span, evilnet.batch TO PUBLIC;
 GRANT SELECT, DELETE ON evilnet.dead_letter TO PUBLIC;	-- an owner may clear what was dealt with
 
@@ -605,7 +627,7 @@ COMMENT ON COLUMN evilnet.continuous_aggregate.replaces IS 'the aggregate whose 
 COMMENT ON COLUMN evilnet.continuous_aggregate.rollup IS 'width of its buckets when it is a roll-up, the stream''s counts per city that reports read; else null';
 COMMENT ON COLUMN evilnet.continuous_aggregate.created_at IS 'when it was created';
 ALTER TABLE evilnet.continuous_aggregate ENABLE ROW LEVEL SECURITY;
-CREATE POLICY own ON evilnet.continuous_aggregate USING (evilnet.owns_stream(stream));
+CREATE POLICY see ON evilnet.continuous_aggregate FOR SELECT USING (evilnet.sees_stream(stream));
 GRANT SELECT ON evilnet.continuous_aggregate TO PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('evilnet.continuous_aggregate', '');
 CREATE FUNCTION evilnet.continuous_aggregate_changed() RETURNS trigger
@@ -629,7 +651,7 @@ COMMENT ON COLUMN evilnet.late_row.slot IS 'number of the worker that counted th
 COMMENT ON COLUMN evilnet.late_row.rows IS 'how many, since the aggregate was created';
 COMMENT ON COLUMN evilnet.late_row.counted_at IS 'when the last one was counted';
 ALTER TABLE evilnet.late_row ENABLE ROW LEVEL SECURITY;
-CREATE POLICY own ON evilnet.late_row
+CREATE POLICY see ON evilnet.late_row FOR SELECT
 	USING (EXISTS (SELECT FROM evilnet.continuous_aggregate a WHERE a.aggregate = late_row.aggregate));
 GRANT SELECT ON evilnet.late_row TO PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('evilnet.late_row', '');
@@ -746,12 +768,12 @@ COMMENT ON FUNCTION evilnet.drop_stream(regclass) IS
 CREATE FUNCTION evilnet.pause(stream regclass) RETURNS void
 LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'evn_admin_pause';
 COMMENT ON FUNCTION evilnet.pause(regclass) IS
-'stop the workers of a stream at commit; its position is kept; needs ownership';
+'stop the workers of a stream at commit; its position is kept; needs ownership or evilnet_operator';
 
 CREATE FUNCTION evilnet.resume(stream regclass) RETURNS void
 LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'evn_admin_resume';
 COMMENT ON FUNCTION evilnet.resume(regclass) IS
-'start the workers of a paused, stopped or restored stream at commit, from the position kept; needs ownership';
+'start the workers of a paused, stopped or restored stream at commit, from the position kept; needs ownership or evilnet_operator';
 
 CREATE FUNCTION evilnet.seek(stream regclass, start_at text) RETURNS void
 LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'evn_admin_seek';
@@ -812,23 +834,24 @@ CREATE FUNCTION evilnet.refresh_continuous_aggregate(
 RETURNS void
 LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'evn_aggregate_admin_refresh';
 COMMENT ON FUNCTION evilnet.refresh_continuous_aggregate(regclass, timestamptz, timestamptz) IS
-'compute the buckets that hold [since, until) again from the stored posts, and those of aggregates that read them; buckets whose posts were dropped stay as they are; ingest of the stream waits until the transaction ends; needs ownership of the stream';
+'compute the buckets that hold [since, until) again from the stored posts, and those of aggregates that read them; buckets whose posts were dropped stay as they are; ingest of the stream waits until the transaction ends; needs ownership of the stream or evilnet_operator';
 
 CREATE FUNCTION evilnet.alter_continuous_aggregate(
 	aggregate regclass,
 	rename_to name DEFAULT NULL,
 	query text DEFAULT NULL,
 	retention interval DEFAULT NULL,
-	notify boolean DEFAULT NULL)
+	notify boolean DEFAULT NULL,
+	schedule text DEFAULT NULL)
 RETURNS void
 LANGUAGE C AS 'MODULE_PATHNAME', 'evn_aggregate_admin_alter';
-COMMENT ON FUNCTION evilnet.alter_continuous_aggregate(regclass, name, text, interval, boolean) IS
-'change what is not null: its name; its query, which is built as <name>_next and then takes its place; how long buckets are kept (0 for ever), whatever becomes of the posts; whether batches notify; needs ownership of the stream';
+COMMENT ON FUNCTION evilnet.alter_continuous_aggregate(regclass, name, text, interval, boolean, text) IS
+'change what is not null: its name; its query, which is built as <name>_next and then takes its place; how long buckets are kept (0 for ever), whatever becomes of the posts; whether batches notify; when its last day is refreshed, as evilnet.schedule_refresh does (empty for never); needs ownership of the stream';
 
 CREATE FUNCTION evilnet.set_retention(relation regclass, retention interval) RETURNS void
 LANGUAGE C AS 'MODULE_PATHNAME', 'evn_admin_set_retention';
 COMMENT ON FUNCTION evilnet.set_retention(regclass, interval) IS
-'how long the posts of a stream, or the buckets of a continuous aggregate, are kept; null or 0 for ever; older ones are dropped by whole partitions, within a minute of the last reader''s end, and posts that come later than that are dead letters; dropping posts changes no aggregate; needs ownership';
+'how long the posts of a stream, or the buckets of a continuous aggregate, are kept; null or 0 for ever; older ones are dropped by whole partitions, within a minute of the last reader''s end, and posts that come later than that are dead letters; dropping posts changes no aggregate; needs ownership or evilnet_operator';
 
 -- Later things that need posts add their reason here.
 CREATE FUNCTION evilnet.posts_held_by(stream regclass) RETURNS text
@@ -844,7 +867,7 @@ COMMENT ON FUNCTION evilnet.posts_held_by(regclass) IS
 CREATE FUNCTION evilnet.maintain(stream regclass) RETURNS void
 LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'evn_aggregate_admin_maintain';
 COMMENT ON FUNCTION evilnet.maintain(regclass) IS
-'do now what the stream''s first worker does every minute: drop posts and buckets past their retention, merge the rows that several workers wrote for one group of a bucket that is over, and let groups leave alerts; needs ownership';
+'do now what the stream''s first worker does every minute: drop posts and buckets past their retention, merge the rows that several workers wrote for one group of a bucket that is over, and let groups leave alerts; needs ownership or evilnet_operator';
 
 CREATE FUNCTION evilnet.verify_continuous_aggregate(
 	aggregate regclass,
@@ -915,10 +938,13 @@ COMMENT ON COLUMN evilnet.alert_event.raised_at IS 'when it was found';
 ALTER TABLE evilnet.alert ENABLE ROW LEVEL SECURITY;
 ALTER TABLE evilnet.alert_state ENABLE ROW LEVEL SECURITY;
 ALTER TABLE evilnet.alert_event ENABLE ROW LEVEL SECURITY;
-CREATE POLICY own ON evilnet.alert
+CREATE POLICY see ON evilnet.alert FOR SELECT
 	USING (EXISTS (SELECT FROM evilnet.continuous_aggregate a WHERE a.aggregate = alert.aggregate));
-CREATE POLICY own ON evilnet.alert_state USING (EXISTS (SELECT FROM evilnet.alert l WHERE l.name = alert_state.alert));
-CREATE POLICY own ON evilnet.alert_event USING (EXISTS (SELECT FROM evilnet.alert l WHERE l.name = alert_event.alert));
+CREATE POLICY see ON evilnet.alert_state FOR SELECT USING (EXISTS (SELECT FROM evilnet.alert l WHERE l.name = alert_state.alert));
+CREATE POLICY see ON evilnet.alert_event FOR SELECT USING (EXISTS (SELECT FROM evilnet.alert l WHERE l.name = alert_event.alert));
+CREATE POLICY own ON evilnet.alert_event FOR DELETE
+	USING (EXISTS (SELECT FROM evilnet.alert l JOIN evilnet.continuous_aggregate a ON a.aggregate = l.aggregate
+		WHERE l.name = alert_event.alert AND evilnet.owns_stream(a.stream)));
 GRANT SELECT ON evilnet.alert, evilnet.alert_state TO PUBLIC;
 GRANT SELECT, DELETE ON evilnet.alert_event TO PUBLIC;	-- an owner may clear what was dealt with
 SELECT pg_catalog.pg_extension_config_dump('evilnet.alert', '');
@@ -961,6 +987,114 @@ CREATE FUNCTION evilnet.drop_alert(name text, if_exists boolean DEFAULT false) R
 LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'evn_alert_admin_drop';
 COMMENT ON FUNCTION evilnet.drop_alert(text, boolean) IS
 'drop an alert with its states and events; needs ownership of the stream';
+
+-- ---------------------------------------------------------------------------
+-- Schedules, through pg_cron
+-- ---------------------------------------------------------------------------
+
+CREATE TABLE evilnet.schedule (
+	name text PRIMARY KEY CHECK (octet_length(name) BETWEEN 1 AND 200),
+	stream regclass NOT NULL REFERENCES evilnet.stream ON DELETE CASCADE,
+	aggregate regclass REFERENCES evilnet.continuous_aggregate ON DELETE CASCADE,
+	kind text NOT NULL CHECK (kind IN ('maintenance', 'refresh', 'statement')),
+	schedule text NOT NULL,
+	span interval,
+	statement text,
+	owner regrole NOT NULL,
+	created_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE evilnet.schedule IS 'what pg_cron runs for streams; each is removed with its stream or aggregate';
+COMMENT ON COLUMN evilnet.schedule.name IS 'its name; the job of pg_cron is called evilnet: and this name';
+COMMENT ON COLUMN evilnet.schedule.stream IS 'the stream''s table';
+COMMENT ON COLUMN evilnet.schedule.aggregate IS 'the continuous aggregate that is refreshed';
+COMMENT ON COLUMN evilnet.schedule.kind IS 'maintenance (evilnet.maintain), refresh (evilnet.refresh_continuous_aggregate), statement';
+COMMENT ON COLUMN evilnet.schedule.schedule IS 'when: five fields of cron, or what else pg_cron takes';
+COMMENT ON COLUMN evilnet.schedule.span IS 'refresh: how far back from now';
+COMMENT ON COLUMN evilnet.schedule.statement IS 'statement: what is run';
+COMMENT ON COLUMN evilnet.schedule.owner IS 'who scheduled it, with whose rights it runs';
+COMMENT ON COLUMN evilnet.schedule.created_at IS 'when it was scheduled';
+ALTER TABLE evilnet.schedule ENABLE ROW LEVEL SECURITY;
+CREATE POLICY see ON evilnet.schedule FOR SELECT
+	USING (evilnet.sees_stream(stream) OR pg_catalog.pg_has_role(owner, 'USAGE'));
+GRANT SELECT ON evilnet.schedule TO PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('evilnet.schedule', '');
+
+CREATE FUNCTION evilnet.schedule_removed() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_cron') THEN
+		PERFORM cron.unschedule(j.jobid) FROM cron.job j
+			WHERE j.jobname = 'evilnet:' || OLD.name AND j.username = pg_get_userbyid(OLD.owner) AND j.database = current_database();
+	END IF;
+	RETURN NULL;
+END $$;
+REVOKE EXECUTE ON FUNCTION evilnet.schedule_removed() FROM PUBLIC;
+COMMENT ON FUNCTION evilnet.schedule_removed() IS 'trigger: the job of pg_cron goes with its schedule';
+CREATE TRIGGER schedule_removed AFTER DELETE ON evilnet.schedule
+	FOR EACH ROW EXECUTE FUNCTION evilnet.schedule_removed();
+
+CREATE FUNCTION evilnet.schedule_maintenance(stream regclass, schedule text DEFAULT '*/5 * * * *', name text DEFAULT NULL) RETURNS text
+LANGUAGE C AS 'MODULE_PATHNAME', 'evn_schedule_maintenance';
+COMMENT ON FUNCTION evilnet.schedule_maintenance(regclass, text, text) IS
+'have pg_cron run evilnet.maintain(stream): retention, merging, alerts, for streams that no worker maintains because they are paused or filled by evilnet.store_messages; returns the name (maintain <stream>); one of that name is replaced; needs ownership or evilnet_operator, and the right to use pg_cron';
+
+CREATE FUNCTION evilnet.schedule_refresh(aggregate regclass, schedule text DEFAULT '17 * * * *', span interval DEFAULT '1 day', name text DEFAULT NULL) RETURNS text
+LANGUAGE C AS 'MODULE_PATHNAME', 'evn_schedule_refresh';
+COMMENT ON FUNCTION evilnet.schedule_refresh(regclass, text, interval, text) IS
+'have pg_cron compute the buckets of the last span again from the stored posts, for aggregates that join tables whose rows change; returns the name (refresh <aggregate>); one of that name is replaced; needs ownership or evilnet_operator, and the right to use pg_cron';
+
+CREATE FUNCTION evilnet.schedule_statement(name text, stream regclass, schedule text, statement text) RETURNS text
+LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'evn_schedule_statement';
+COMMENT ON FUNCTION evilnet.schedule_statement(text, regclass, text, text) IS
+'have pg_cron run a statement about a stream, such as INSERT INTO history SELECT * FROM evilnet.top_cities(...), with your rights and search_path, until the stream is dropped; returns the name; one of that name of yours is replaced; needs SELECT on the stream or one of its aggregates, and the right to use pg_cron';
+
+CREATE FUNCTION evilnet.unschedule(name text, if_exists boolean DEFAULT false) RETURNS void
+LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'evn_schedule_remove';
+COMMENT ON FUNCTION evilnet.unschedule(text, boolean) IS
+'remove a schedule and its job; for who scheduled it, the stream''s owner, and evilnet_operator';
+
+-- What a job runs: by name, so that streams and aggregates may be renamed, dumped and restored.
+CREATE FUNCTION evilnet.run_schedule(name text) RETURNS void
+LANGUAGE plpgsql
+AS $$
+DECLARE
+	s evilnet.schedule;
+BEGIN
+	SELECT * INTO s FROM evilnet.schedule t WHERE t.name OPERATOR(pg_catalog.=) run_schedule.name;
+	IF s.name IS NULL THEN
+		RAISE undefined_object USING MESSAGE = pg_catalog.format('there is no schedule "%s"', run_schedule.name),
+			HINT = 'evilnet.stat_schedule lists them.';
+	END IF;
+	-- nobody runs what another one wrote
+	IF s.owner::oid OPERATOR(pg_catalog.<>) (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) current_user) THEN
+		RAISE insufficient_privilege USING MESSAGE = pg_catalog.format('schedule "%s" belongs to %s', s.name, s.owner);
+	END IF;
+	CASE s.kind
+		WHEN 'maintenance' THEN PERFORM evilnet.maintain(s.stream);
+		WHEN 'refresh' THEN PERFORM evilnet.refresh_continuous_aggregate(s.aggregate, pg_catalog.now() OPERATOR(pg_catalog.-) s.span, pg_catalog.now());
+		ELSE EXECUTE s.statement;
+	END CASE;
+END $$;
+COMMENT ON FUNCTION evilnet.run_schedule(text) IS 'run now what a schedule of yours says; what the jobs of pg_cron call';
+
+CREATE FUNCTION evilnet.schedule_jobs(
+	OUT name text, OUT active boolean, OUT last_run timestamptz, OUT last_status text, OUT last_message text)
+RETURNS SETOF record
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_cron') OR NOT has_schema_privilege('cron', 'USAGE') THEN
+		RETURN;
+	END IF;
+	RETURN QUERY
+		SELECT s.name, j.active, d.start_time, d.status, d.return_message
+		FROM evilnet.schedule s
+			JOIN cron.job j ON j.jobname = 'evilnet:' || s.name AND j.username = pg_get_userbyid(s.owner) AND j.database = current_database()
+			LEFT JOIN LATERAL (SELECT r.start_time, r.status, r.return_message FROM cron.job_run_details r
+				WHERE r.jobid = j.jobid ORDER BY r.runid DESC LIMIT 1) d ON true;
+END $$;
+COMMENT ON FUNCTION evilnet.schedule_jobs() IS 'the schedules'' jobs in pg_cron and their last runs, of which it shows the current user their own; see evilnet.stat_schedule';
 
 -- ---------------------------------------------------------------------------
 -- Coverage: what was consumed
@@ -1114,8 +1248,8 @@ CREATE VIEW evilnet.stat_stream AS
 				coalesce(sum(p.gaps), 0)::bigint AS gaps
 			FROM evilnet.stream_offset p
 			WHERE p.stream = s.stream AND p.kafka_partition % s.workers = w.worker) o
-	WHERE evilnet.owns_stream(s.stream);
-COMMENT ON VIEW evilnet.stat_stream IS 'one row per stream and worker: state, speed, lag, totals, last error; a stream is shown to its owner';
+	WHERE evilnet.sees_stream(s.stream);
+COMMENT ON VIEW evilnet.stat_stream IS 'one row per stream and worker: state, speed, lag, totals, last error; a stream is shown to its owner and evilnet_reader';
 COMMENT ON COLUMN evilnet.stat_stream.stream IS 'name of the stream''s table';
 COMMENT ON COLUMN evilnet.stat_stream.relation IS 'the stream''s table';
 COMMENT ON COLUMN evilnet.stat_stream.worker IS 'number of the worker, from 0';
@@ -1168,8 +1302,8 @@ CREATE VIEW evilnet.stat_watermark AS
 		extract(epoch FROM clock_timestamp() - o.covered_until)::float8 AS seconds_behind
 	FROM evilnet.stream_offset o
 		JOIN pg_catalog.pg_class c ON c.oid = o.stream
-	WHERE evilnet.owns_stream(o.stream);
-COMMENT ON VIEW evilnet.stat_watermark IS 'one row per stream and Kafka partition: how far it was consumed, by time; a stream is shown to its owner';
+	WHERE evilnet.sees_stream(o.stream);
+COMMENT ON VIEW evilnet.stat_watermark IS 'one row per stream and Kafka partition: how far it was consumed, by time; a stream is shown to its owner and evilnet_reader';
 COMMENT ON COLUMN evilnet.stat_watermark.stream IS 'name of the stream''s table';
 COMMENT ON COLUMN evilnet.stat_watermark.relation IS 'the stream''s table';
 COMMENT ON COLUMN evilnet.stat_watermark.kafka_partition IS 'Kafka partition number';
@@ -1211,8 +1345,8 @@ CREATE VIEW evilnet.stat_continuous_aggregate AS
 			FROM pg_catalog.pg_partition_tree(a.storage) t
 				JOIN pg_catalog.pg_class s ON s.oid = t.relid
 			WHERE t.isleaf) z
-	WHERE evilnet.owns_stream(a.stream);
-COMMENT ON VIEW evilnet.stat_continuous_aggregate IS 'one row per continuous aggregate: state, progress of building, size; shown to the stream''s owner';
+	WHERE evilnet.sees_stream(a.stream);
+COMMENT ON VIEW evilnet.stat_continuous_aggregate IS 'one row per continuous aggregate: state, progress of building, size; shown to the stream''s owner and evilnet_reader';
 COMMENT ON COLUMN evilnet.stat_continuous_aggregate.schema IS 'schema of the view to read';
 COMMENT ON COLUMN evilnet.stat_continuous_aggregate.aggregate IS 'name of the view to read';
 COMMENT ON COLUMN evilnet.stat_continuous_aggregate.relation IS 'the view to read';
@@ -1231,19 +1365,39 @@ COMMENT ON COLUMN evilnet.stat_continuous_aggregate.builder_pid IS 'process id o
 COMMENT ON COLUMN evilnet.stat_continuous_aggregate.last_error IS 'last error of the builder';
 GRANT SELECT ON evilnet.stat_continuous_aggregate TO PUBLIC;
 
+CREATE VIEW evilnet.stat_schedule AS
+	SELECT s.name, s.stream, s.aggregate, s.kind, s.schedule, s.span, s.statement, s.owner,
+		j.active, j.last_run, j.last_status, j.last_message
+	FROM evilnet.schedule s LEFT JOIN evilnet.schedule_jobs() j ON j.name = s.name
+	WHERE evilnet.sees_stream(s.stream) OR pg_catalog.pg_has_role(s.owner, 'USAGE');
+COMMENT ON VIEW evilnet.stat_schedule IS 'one row per schedule, shown to who scheduled it, the stream''s owner and evilnet_reader';
+COMMENT ON COLUMN evilnet.stat_schedule.name IS 'its name';
+COMMENT ON COLUMN evilnet.stat_schedule.stream IS 'the stream''s table';
+COMMENT ON COLUMN evilnet.stat_schedule.aggregate IS 'the continuous aggregate that is refreshed';
+COMMENT ON COLUMN evilnet.stat_schedule.kind IS 'maintenance, refresh or statement';
+COMMENT ON COLUMN evilnet.stat_schedule.schedule IS 'when it runs, as pg_cron writes it';
+COMMENT ON COLUMN evilnet.stat_schedule.span IS 'refresh: how far back from now';
+COMMENT ON COLUMN evilnet.stat_schedule.statement IS 'statement: what is run';
+COMMENT ON COLUMN evilnet.stat_schedule.owner IS 'who scheduled it, with whose rights it runs';
+COMMENT ON COLUMN evilnet.stat_schedule.active IS 'whether pg_cron has the job and runs it; this and the next columns are null for schedules of others, whose jobs pg_cron does not show';
+COMMENT ON COLUMN evilnet.stat_schedule.last_run IS 'when it last began';
+COMMENT ON COLUMN evilnet.stat_schedule.last_status IS 'what became of that run';
+COMMENT ON COLUMN evilnet.stat_schedule.last_message IS 'its message or error';
+GRANT SELECT ON evilnet.stat_schedule TO PUBLIC;
+
 CREATE VIEW evilnet.stat_retention AS
 	SELECT r.relation, r.kind, nullif(r.retention, '0') AS retention, p.partitions, p.bytes, r.dropped_until, r.held_by
 	FROM (
 		SELECT s.stream AS relation, s.stream AS table, 'stream' AS kind, s.retention, s.rows_since AS dropped_until,
 			CASE WHEN s.retention > '0' THEN evilnet.posts_held_by(s.stream) END AS held_by
-		FROM evilnet.stream s WHERE evilnet.owns_stream(s.stream)
+		FROM evilnet.stream s WHERE evilnet.sees_stream(s.stream)
 		UNION ALL
 		SELECT a.aggregate, a.storage, 'continuous aggregate', a.retention, a.results_since, NULL
-		FROM evilnet.continuous_aggregate a WHERE evilnet.owns_stream(a.stream)) r
+		FROM evilnet.continuous_aggregate a WHERE evilnet.sees_stream(a.stream)) r
 		CROSS JOIN LATERAL (
 			SELECT count(*) AS partitions, coalesce(sum(pg_catalog.pg_total_relation_size(t.relid)), 0)::bigint AS bytes
 			FROM pg_catalog.pg_partition_tree(r.table) t WHERE t.isleaf) p;
-COMMENT ON VIEW evilnet.stat_retention IS 'one row per stream and continuous aggregate: how long it is kept, how large it is, what holds it back; shown to the stream''s owner';
+COMMENT ON VIEW evilnet.stat_retention IS 'one row per stream and continuous aggregate: how long it is kept, how large it is, what holds it back; shown to the stream''s owner and evilnet_reader';
 COMMENT ON COLUMN evilnet.stat_retention.relation IS 'the stream''s table or the aggregate''s view';
 COMMENT ON COLUMN evilnet.stat_retention.kind IS 'stream or continuous aggregate';
 COMMENT ON COLUMN evilnet.stat_retention.retention IS 'how long posts or buckets are kept; null for ever';

@@ -282,6 +282,7 @@ create_table(const char *name, bool keep_raw)
 		" text text, hashtags text[] NOT NULL, kafka_partition int NOT NULL, kafka_offset bigint NOT NULL%s)"
 		" PARTITION BY RANGE (created_at)",
 		name, keep_raw ? ", raw text" : "");
+	evn_stream_grant_read(name);
 	evn_spi_execf(SPI_OK_UTILITY,
 				  "COMMENT ON TABLE %s IS 'posts of a Kafka topic, stored by evilnet'", name);
 }
@@ -439,7 +440,7 @@ set_enabled(Oid relid, bool enabled)
 {
 	EvnSpi spi;
 
-	evn_stream_require_owned(relid);
+	evn_stream_require_operated(relid);
 	evn_aggregate_restore_dependencies(relid);
 	evn_spi_begin(&spi, evn_spi_catalog_owner());
 	evn_spi_execf(SPI_OK_UPDATE,
@@ -495,7 +496,7 @@ evn_admin_set_retention(PG_FUNCTION_ARGS)
 	values[0] = PG_ARGISNULL(1) ? IntervalPGetDatum(&zero) : PG_GETARG_DATUM(1);
 	if (evn_aggregate_admin_set_retention(relid, DatumGetIntervalP(values[0])))
 		PG_RETURN_VOID();
-	evn_stream_require_owned(relid);
+	evn_stream_require_operated(relid);
 	check_retention(evn_stream_load(relid), DatumGetIntervalP(values[0]));
 	evn_spi_begin(&spi, evn_spi_catalog_owner());
 	evn_spi_exec_args(psprintf("UPDATE evilnet.stream SET retention = $1 WHERE stream = %u", relid),
@@ -594,7 +595,7 @@ evn_admin_worker_slots(PG_FUNCTION_ARGS)
 	LWLockRelease(evn_shared->lock);
 	for (int i = 0; i < nslots; i++)
 		if (get_rel_name(slots[i].stream) != NULL &&
-			evn_owns_relation(slots[i].stream, GetUserId()))
+			evn_stream_is_seen(slots[i].stream))
 			put_slot(result, &slots[i]);
 	return (Datum) 0;
 }

@@ -32,6 +32,7 @@
 #include "aggregate_maintain.h"
 #include "compat.h"
 #include "rollup.h"
+#include "schedule.h"
 #include "shmem.h"
 #include "spi.h"
 
@@ -85,22 +86,14 @@ evn_aggregate_admin_changed(PG_FUNCTION_ARGS)
 	return PointerGetDatum(row);
 }
 
-/* The aggregate of a view, its stream locked; raises unless the user owns it. */
+/* The aggregate of a view, its stream locked. */
 static EvnAggregates *
-open_aggregate(Oid view, LOCKMODE lockmode, EvnAggregate **aggregate)
+open_aggregate(Oid view, const EvnAggregateSource *source, LOCKMODE lockmode,
+			   EvnAggregate **aggregate)
 {
-	EvnAggregateSource source;
-	EvnAggregates	  *aggregates;
+	EvnAggregates *aggregates =
+		evn_aggregate_build_open(evn_stream_load(source->stream), lockmode);
 
-	evn_aggregate_require(view, &source);
-	if (lockmode == AccessShareLock)
-		evn_stream_check_owned(source.stream);
-	else
-	{
-		evn_stream_require_owned(source.stream);
-		evn_aggregate_restore_dependencies(source.stream);
-	}
-	aggregates = evn_aggregate_build_open(evn_stream_load(source.stream), lockmode);
 	*aggregate = evn_aggregates_find(aggregates, view);
 	if (*aggregate == NULL)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
@@ -108,10 +101,37 @@ open_aggregate(Oid view, LOCKMODE lockmode, EvnAggregate **aggregate)
 	return aggregates;
 }
 
+/* The same to read it, to change it, and to have done to it what operators may. */
+static EvnAggregates *
+open_for_reading(Oid view, EvnAggregate **aggregate)
+{
+	EvnAggregateSource source;
+
+	evn_aggregate_require(view, &source);
+	evn_stream_check_owned(source.stream);
+	return open_aggregate(view, &source, AccessShareLock, aggregate);
+}
+
 static EvnAggregates *
 open_for_change(Oid view, EvnAggregate **aggregate)
 {
-	return open_aggregate(view, ShareRowExclusiveLock, aggregate);
+	EvnAggregateSource source;
+
+	evn_aggregate_require(view, &source);
+	evn_stream_require_owned(source.stream);
+	evn_aggregate_restore_dependencies(source.stream);
+	return open_aggregate(view, &source, ShareRowExclusiveLock, aggregate);
+}
+
+static EvnAggregates *
+open_for_operation(Oid view, EvnAggregate **aggregate)
+{
+	EvnAggregateSource source;
+
+	evn_aggregate_require(view, &source);
+	evn_stream_require_operated(source.stream);
+	evn_aggregate_restore_dependencies(source.stream);
+	return open_aggregate(view, &source, ShareRowExclusiveLock, aggregate);
 }
 
 /* The query with every name qualified: it is kept under another search_path. */
@@ -329,7 +349,7 @@ Datum
 evn_aggregate_admin_refresh(PG_FUNCTION_ARGS)
 {
 	EvnAggregate  *aggregate;
-	EvnAggregates *aggregates = open_for_change(PG_GETARG_OID(0), &aggregate);
+	EvnAggregates *aggregates = open_for_operation(PG_GETARG_OID(0), &aggregate);
 
 	if (!aggregate->enabled)
 		ereport(ERROR,
@@ -375,7 +395,7 @@ evn_aggregate_admin_set_enabled(Oid view, bool enabled)
 
 	if (!evn_aggregate_source_find(view, &source) || !OidIsValid(source.query))
 		return false;
-	aggregates = open_for_change(view, &aggregate);
+	aggregates = open_for_operation(view, &aggregate);
 	if (enabled && aggregate->parent != NULL && !aggregate->parent->enabled)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("continuous aggregate \"%s\" reads \"%s\", which is paused",
@@ -426,7 +446,7 @@ evn_aggregate_admin_set_retention(Oid view, Interval *retention)
 
 	if (!evn_aggregate_source_find(view, &source) || !OidIsValid(source.query))
 		return false;
-	(void) open_for_change(view, &aggregate);
+	(void) open_for_operation(view, &aggregate);
 	set_retention(aggregate->view, retention);
 	return true;
 }
@@ -496,6 +516,8 @@ evn_aggregate_admin_alter(PG_FUNCTION_ARGS)
 		set_retention(aggregate->view, PG_GETARG_INTERVAL_P(3));
 	if (!PG_ARGISNULL(4))
 		set_option(aggregate->view, "notify", BOOLOID, PG_GETARG_DATUM(4));
+	if (!PG_ARGISNULL(5))
+		evn_schedule_set_refresh(aggregate->view, text_to_cstring(PG_GETARG_TEXT_PP(5)));
 	if (!PG_ARGISNULL(2))
 		set_query(aggregates, aggregate, text_to_cstring(PG_GETARG_TEXT_PP(2)));
 	if (!PG_ARGISNULL(1))
@@ -622,7 +644,7 @@ evn_aggregate_admin_verify(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	/* both sides are read by one statement, so ingest may go on */
-	aggregates = open_aggregate(PG_GETARG_OID(0), AccessShareLock, &aggregate);
+	aggregates = open_for_reading(PG_GETARG_OID(0), &aggregate);
 	require_stored(aggregates, aggregate, "There is nothing to compare it with.");
 	evn_aggregate_ensure(aggregates, aggregate);
 	values[0] = TimestampTzGetDatum(
@@ -639,7 +661,7 @@ evn_aggregate_admin_verify(PG_FUNCTION_ARGS)
 Datum
 evn_aggregate_admin_maintain(PG_FUNCTION_ARGS)
 {
-	evn_stream_require_owned(PG_GETARG_OID(0));
+	evn_stream_require_operated(PG_GETARG_OID(0));
 	evn_aggregate_maintain(evn_stream_load(PG_GETARG_OID(0)));
 	PG_RETURN_VOID();
 }

@@ -99,6 +99,7 @@ create_view(const Names *names, const EvnAggregateQuery *query)
 				  "CREATE VIEW %s AS SELECT %s FROM %s s GROUP BY %s"
 				  " HAVING evilnet.total(s.%s) > 0",
 				  names->view, merged.columns, names->slots, merged.keys, EVN_ROWS_COLUMN);
+	evn_stream_grant_read(names->view);
 	evn_spi_execf(SPI_OK_UTILITY,
 				  "COMMENT ON VIEW %s IS 'continuous aggregate, kept up to date by evilnet'",
 				  names->view);

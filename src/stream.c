@@ -15,6 +15,7 @@
 #include "miscadmin.h"
 #include "partitioning/partbounds.h"
 #include "partitioning/partdesc.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -26,6 +27,9 @@
 #include "shmem.h"
 #include "spi.h"
 #include "stream.h"
+
+#define READER_ROLE	  "evilnet_reader"
+#define OPERATOR_ROLE "evilnet_operator"
 
 /* what Kafka's brokers take as the name of a topic */
 #define TOPIC_MAX		 249
@@ -188,8 +192,30 @@ evn_stream_load(Oid relid)
 	return stream;
 }
 
+/* Whether the current user has the rights of a role of ours, which may have been dropped. */
+static bool
+has_role(const char *name)
+{
+	Oid role = get_role_oid(name, true);
+
+	return OidIsValid(role) && has_privs_of_role(GetUserId(), role);
+}
+
+bool
+evn_stream_is_seen(Oid relid)
+{
+	return evn_owns_relation(relid, GetUserId()) || has_role(READER_ROLE);
+}
+
+void
+evn_stream_grant_read(const char *name)
+{
+	if (OidIsValid(get_role_oid(READER_ROLE, true)))
+		evn_spi_execf(SPI_OK_UTILITY, "GRANT SELECT ON %s TO " READER_ROLE, name);
+}
+
 static void
-require_owned(Oid relid, const char *lock)
+require_stream(Oid relid, bool operators, const char *lock)
 {
 	char  *name = get_rel_name(relid);
 	EvnSpi spi;
@@ -199,7 +225,7 @@ require_owned(Oid relid, const char *lock)
 	if (name == NULL)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
 						errmsg("relation with OID %u does not exist", relid)));
-	if (!evn_owns_relation(relid, GetUserId()))
+	if (!evn_owns_relation(relid, GetUserId()) && !(operators && has_role(OPERATOR_ROLE)))
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, name);
 	evn_spi_begin(&spi, evn_spi_catalog_owner());
 	found = evn_spi_execf(SPI_OK_SELECT, "SELECT FROM evilnet.stream WHERE stream = %u %s", relid,
@@ -214,13 +240,19 @@ void
 evn_stream_require_owned(Oid relid)
 {
 	/* who drops it meanwhile is waited for; foreign keys may be checked, as the builder does */
-	require_owned(relid, "FOR NO KEY UPDATE");
+	require_stream(relid, false, "FOR NO KEY UPDATE");
+}
+
+void
+evn_stream_require_operated(Oid relid)
+{
+	require_stream(relid, true, "FOR NO KEY UPDATE");
 }
 
 void
 evn_stream_check_owned(Oid relid)
 {
-	require_owned(relid, "");
+	require_stream(relid, false, "");
 }
 
 void

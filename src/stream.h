@@ -62,7 +62,16 @@ extern EvnStream *evn_stream_load(Oid relid);
  */
 extern void evn_stream_require_owned(Oid relid);
 
-/* The same without a lock, for those who only read. */
+/* The same, or a member of role evilnet_operator. */
+extern void evn_stream_require_operated(Oid relid);
+
+/* Whether the current user may see the stream's state: who owns it, or reads all streams. */
+extern bool evn_stream_is_seen(Oid relid);
+
+/* Let role evilnet_reader read a table or view of a stream; run as its owner. */
+extern void evn_stream_grant_read(const char *name);
+
+/* The same as evn_stream_require_owned() without a lock, for those who only read. */
 extern void evn_stream_check_owned(Oid relid);
 
 /* attribute numbers by column; raises when a column is missing, 0 for an absent raw */
