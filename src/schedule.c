@@ -213,19 +213,40 @@ evn_schedule_refresh(PG_FUNCTION_ARGS)
 							name_or(fcinfo, 3, "refresh", PG_GETARG_OID(0)));
 }
 
+/* Name of the aggregate's refresh, which may have had another name then; NULL for none. */
+static char *
+find_refresh(Oid view)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	char		 *name = NULL;
+	EvnSpi		  spi;
+
+	evn_spi_begin(&spi, evn_spi_catalog_owner());
+	if (evn_spi_execf(SPI_OK_SELECT,
+					  "SELECT pg_catalog.min(name) FROM evilnet.schedule"
+					  " WHERE kind = 'refresh' AND aggregate = %u HAVING pg_catalog.count(*) > 0",
+					  view) > 0)
+		name = MemoryContextStrdup(caller, TextDatumGetCString(evn_spi_value(0, 1)));
+	evn_spi_end(&spi);
+	return name;
+}
+
 void
 evn_schedule_set_refresh(Oid view, const char *schedule)
 {
-	const char *name = psprintf("refresh %s.%s", get_namespace_name(get_rel_namespace(view)),
-								get_rel_name(view));
-	Interval   *span = DatumGetIntervalP(
-		  DirectFunctionCall3(interval_in, CStringGetDatum(REFRESH_SPAN),
-							  ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+	char	 *name = find_refresh(view);
+	Interval *span = DatumGetIntervalP(
+		DirectFunctionCall3(interval_in, CStringGetDatum(REFRESH_SPAN),
+							ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
 
-	if (schedule[0] == '\0')
+	if (schedule[0] != '\0')
+		(void) schedule_refresh(view, schedule, span,
+								name != NULL ? name
+											 : psprintf("refresh %s.%s",
+														get_namespace_name(get_rel_namespace(view)),
+														get_rel_name(view)));
+	else if (name != NULL)
 		(void) remove_schedule(name);
-	else
-		(void) schedule_refresh(view, schedule, span, name);
 }
 
 /* Who may read a stream may do something about it now and then. */

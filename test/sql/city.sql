@@ -14,6 +14,33 @@ WHERE NOT EXISTS (SELECT FROM evilnet.city c WHERE c.city_id = a.city_id);
 SELECT count(*) AS aliases_of_no_area FROM evilnet.area_alias a
 WHERE NOT EXISTS (SELECT FROM evilnet.area r WHERE (r.country_code, r.admin1) = (a.country_code, a.admin1));
 
+-- time zones: almost all cities have one, each is known here, and its clock goes with the sun (China's is 3 hours ahead in the west)
+SELECT avg((timezone IS NOT NULL)::int) >= 0.99 AS almost_all, count(DISTINCT timezone) > 350 AS zones,
+	count(*) FILTER (WHERE timezone NOT IN (SELECT name FROM pg_timezone_names)) AS unknown
+FROM evilnet.city WHERE city_id <> 0;
+SELECT count(*) FILTER (WHERE least(abs(hours), abs(hours - 24), abs(hours + 24)) > 3.5) AS off, count(*) > 140000 AS compared
+FROM (SELECT extract(epoch FROM timezone(timezone, noon) - timezone('UTC', noon)) / 3600 - lon / 15 AS hours
+	FROM evilnet.city, (VALUES (timestamptz '2026-01-15 12:00Z')) n(noon)
+	WHERE timezone IS NOT NULL) h;
+SELECT name, timezone, clock, (SELECT c.timezone FROM evilnet.find_city(name, country_code) c LIMIT 1) IS NOT DISTINCT FROM timezone AS same,
+	timezone(timezone, timestamptz '2026-01-15 12:00Z')::time = clock AS same_clock
+FROM (VALUES ('Honolulu', 'US', 'Pacific/Honolulu', time '02:00'), ('Taiohae', 'PF', 'Pacific/Marquesas', '02:30'),
+	('Vancouver', 'CA', 'America/Vancouver', '04:00'), ('Phoenix', 'US', 'America/Phoenix', '05:00'),
+	('Mexico City', 'MX', 'America/Mexico_City', '06:00'), ('Toronto', 'CA', 'America/Toronto', '07:00'),
+	('Indianapolis', 'US', 'America/Indiana/Indianapolis', '07:00'), ('Caracas', 'VE', 'America/Caracas', '08:00'),
+	('St. John''s', 'CA', 'America/St_Johns', '08:30'), ('São Paulo', 'BR', 'America/Sao_Paulo', '09:00'),
+	('Lisbon', 'PT', 'Europe/Lisbon', '12:00'), ('London', 'GB', 'Europe/London', '12:00'),
+	('Lagos', 'NG', 'Africa/Lagos', '13:00'), ('Cairo', 'EG', 'Africa/Cairo', '14:00'),
+	('Moscow', 'RU', 'Europe/Moscow', '15:00'), ('Tehran', 'IR', 'Asia/Tehran', '15:30'),
+	('Kabul', 'AF', 'Asia/Kabul', '16:30'), ('Karachi', 'PK', 'Asia/Karachi', '17:00'),
+	('Mumbai', 'IN', 'Asia/Kolkata', '17:30'), ('Kathmandu', 'NP', 'Asia/Kathmandu', '17:45'),
+	('Yangon', 'MM', 'Asia/Yangon', '18:30'), ('Bangkok', 'TH', 'Asia/Bangkok', '19:00'),
+	('Tokyo', 'JP', 'Asia/Tokyo', '21:00'), ('Darwin', 'AU', 'Australia/Darwin', '21:30'),
+	('Adelaide', 'AU', 'Australia/Adelaide', '22:30'), ('Sydney', 'AU', 'Australia/Sydney', '23:00'),
+	('Auckland', 'NZ', 'Pacific/Auckland', '01:00')) v(name, country_code, timezone, clock);
+SELECT a.country_code, a.admin1, a.timezone FROM evilnet.area a
+WHERE (a.country_code, a.admin1) IN (('FR', ''), ('US', ''), ('US', 'CA'), ('US', 'TX')) ORDER BY 1, 2;
+
 -- names
 SELECT evilnet.name_key('São Paulo') = evilnet.name_key(' SAO  paulo!') AS same,
 	evilnet.name_key('Saint-Étienne') = evilnet.name_key('St. Etienne') AS short,
@@ -104,10 +131,23 @@ SELECT pg_temp.write(
 BEGIN;
 SELECT evilnet.load_gazetteer(pg_temp.path());
 SELECT evilnet.load_gazetteer(pg_temp.path()) AS again;
-SELECT city_id, name, country, region_code, region, lon, lat, population, section, builtin
+SELECT city_id, name, country, region_code, region, lon, lat, population, timezone, section, builtin
 FROM evilnet.city WHERE NOT builtin ORDER BY city_id;
 SELECT * FROM evilnet.city_alias WHERE NOT builtin ORDER BY city_id, alias;
 SELECT pg_temp.city('Test Suburb, ON', 'CA'), pg_temp.city(lon => -79.9, lat => 43.5), pg_temp.city(profile => 'проба, Canada');
+ROLLBACK;
+-- a time zone that the server does not know is none; a city without one has that of its area, if that has one
+SELECT pg_temp.write(
+	E'990000001\tMarsville\tMarsville\t\t43.5\t-79.9\tP\tPPL\tCA\t\t08\t\t\t\t1\t\t1\tMars/Olympus\ty',
+	E'990000002\tParisville\tParisville\t\t48.8\t2.3\tP\tPPL\tFR\t\t11\t\t\t\t1\t\t1\tEurope/Nowhere\ty',
+	E'990000003\tLowerville\tLowerville\t\t48.8\t2.3\tP\tPPL\tFR\t\t11\t\t\t\t1\t\t1\teurope/paris\ty',
+	E'990000004\tFrenchville\tFrenchville\t\t48.8\t2.3\tP\tPPL\tFR\t\t\t\t\t\t1\t\t1\t\ty',
+	E'990000005\tSunnyville\tSunnyville\t\t37\t-120\tP\tPPL\tUS\t\tCA\t\t\t\t1\t\t1\t\ty',
+	E'990000006\tSomeville\tSomeville\t\t37\t-100\tP\tPPL\tUS\t\tTX\t\t\t\t1\t\t1\t\ty',
+	E'990000007\tNepalville\tNepalville\t\t27\t85\tP\tPPL\tNP\t\t\t\t\t\t1\t\t1\tAsia/Kathmandu\ty');
+BEGIN;
+SELECT evilnet.load_gazetteer(pg_temp.path());
+SELECT name, timezone FROM evilnet.city WHERE NOT builtin ORDER BY city_id;
 ROLLBACK;
 SELECT pg_temp.write(E'1\ta\ta\t\t1\t1\tP\tPPL\tCA\t\t08\t\t\t\t1\t\t1\tx\ty', E'2\tb');
 SELECT pg_temp.load_error();

@@ -129,6 +129,7 @@ is(sql('SELECT count(*) FROM evilnet.schedule'), '0', 'nothing is left');
 
 # --- roles that are gone
 
+sql('DROP DATABASE other WITH (FORCE)');
 sql(q{DROP OWNED BY evilnet_reader; DROP ROLE evilnet_operator; DROP ROLE evilnet_reader});
 sql_as('alice', q{SELECT evilnet.create_stream('later', server => 'bus', topic => 'tweets')});
 wait_for_rows($node, 'later', 5, 'streams go on without the roles');
