@@ -4,7 +4,7 @@
 # a PostgreSQL with its server headers.  The commands of this house bring their
 # own set-up and live in test/tools, one script each.
 
-HOUSE = bench bench-peers check demo down format format-check fuzz help psql setup up
+HOUSE = bench bench-peers bench-trends check demo down format format-check fuzz help psql setup up
 ours := $(filter $(HOUSE),$(MAKECMDGOALS))
 
 .DEFAULT_GOAL := all
@@ -36,6 +36,8 @@ bench:
 	@test/bench/run
 bench-peers:
 	@test/bench/peers
+bench-trends:
+	@test/bench/trends
 format:
 	@test/tools/format
 format-check:
@@ -63,7 +65,7 @@ REGRESS_OPTS = --inputdir=test --load-extension=hll --load-extension=evilnet
 ISOLATION = $(patsubst test/specs/%.spec,%,$(sort $(wildcard test/specs/*.spec)))
 ISOLATION_OPTS = --inputdir=test --load-extension=hll --load-extension=evilnet
 TAP_TESTS = 1
-PROVE_TESTS = test/t/*.pl
+PROVE_TESTS ?= test/t/*.pl
 
 # Objects depend on the headers they include, which PGXS leaves out unless
 # PostgreSQL itself was configured so.

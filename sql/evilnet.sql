@@ -1548,3 +1548,118 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION evilnet.city_map(regclass, timestamptz, timestamptz, text, int, bigint, text[], text[], text[], float8[], text, float8, bigint, bigint) IS
 'evilnet.top_cities as a map: a GeoJSON FeatureCollection (RFC 7946) with a point per city';
+
+CREATE FUNCTION evilnet.trend_score(observed float8, expected float8, dispersion float8 DEFAULT 0) RETURNS float8
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'evn_report_trend_score';
+COMMENT ON FUNCTION evilnet.trend_score(float8, float8, float8) IS
+'how surprising a count is: signed root of the deviance from a negative binomial distribution with that mean and variance expected + dispersion * expected^2; about standard normal when nothing happens';
+
+CREATE FUNCTION evilnet.trend_p_value(score float8) RETURNS float8
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'evn_report_trend_p_value';
+COMMENT ON FUNCTION evilnet.trend_p_value(float8) IS 'probability of a score at least as high by chance';
+
+CREATE FUNCTION evilnet.trending_cities(
+	stream regclass,
+	at timestamptz DEFAULT NULL,
+	span interval DEFAULT '1 hour',
+	n int DEFAULT 10,
+	min_tweets bigint DEFAULT 10,
+	min_ratio float8 DEFAULT 1.5,
+	max_fdr float8 DEFAULT 0.02,
+	covered boolean DEFAULT true,
+	cities text[] DEFAULT NULL,
+	countries text[] DEFAULT NULL,
+	regions text[] DEFAULT NULL,
+	box float8[] DEFAULT NULL,
+	near text DEFAULT NULL,
+	radius_km float8 DEFAULT 50,
+	min_population bigint DEFAULT NULL,
+	max_population bigint DEFAULT NULL)
+RETURNS TABLE (city_id int, city text, country_code text, country text, state text,
+	tweets bigint, expected float8, ratio float8, score float8, p_value float8, q_value float8,
+	share float8, expected_share float8, baselines int, window_start timestamptz, window_end timestamptz, reason text)
+LANGUAGE C STABLE PARALLEL SAFE ROWS 10 AS 'MODULE_PATHNAME', 'evn_report_trending_cities';
+COMMENT ON FUNCTION evilnet.trending_cities(regclass, timestamptz, interval, int, bigint, float8, float8, boolean, text[], text[], text[], float8[], text, float8, bigint, bigint) IS
+'cities that post more than expected in the span before at (null: up to the watermark): at least min_tweets posts, min_ratio times the expectation, and a false discovery rate of max_fdr at most; staying is one that was so in the span before and is still out of the ordinary; the most surprising first; nothing while the window was not consumed completely, unless covered is false; needs SELECT on <stream>_by_city';
+
+CREATE FUNCTION evilnet.trending_hashtags(
+	stream regclass,
+	city text DEFAULT NULL,
+	at timestamptz DEFAULT NULL,
+	span interval DEFAULT '1 hour',
+	history interval DEFAULT '6 hours',
+	n int DEFAULT 10,
+	min_tweets bigint DEFAULT 10,
+	min_ratio float8 DEFAULT 2,
+	max_fdr float8 DEFAULT 0.02,
+	covered boolean DEFAULT true)
+RETURNS TABLE (hashtag text, state text, tweets bigint, expected float8, ratio float8, score float8, p_value float8, q_value float8,
+	share float8, expected_share float8, window_start timestamptz, window_end timestamptz, reason text)
+LANGUAGE plpgsql STABLE ROWS 10 SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	until timestamptz := date_trunc('minute', coalesce(trending_hashtags.at, evilnet.watermark(trending_hashtags.stream)));
+	-- rounded up to buckets of a minute, as all reports
+	places int[];
+BEGIN
+	IF stream IS NULL OR span IS NULL OR history IS NULL OR n IS NULL OR min_tweets IS NULL OR min_ratio IS NULL
+		OR max_fdr IS NULL OR covered IS NULL THEN
+		RAISE null_value_not_allowed USING MESSAGE = 'only "city" and "at" may be null';
+	END IF;
+	IF span < '1 minute' OR history < '1 minute' THEN
+		RAISE invalid_parameter_value USING MESSAGE = 'arguments "span" and "history" must be at least a minute';
+	END IF;
+	IF until IS NULL OR NOT isfinite(until) THEN
+		RETURN;
+	END IF;
+	IF covered AND EXISTS (SELECT FROM evilnet.coverage(trending_hashtags.stream, until - 2 * span - history, until) c
+			WHERE c.state <> 'complete') THEN
+		RETURN;
+	END IF;
+	IF city IS NOT NULL THEN
+		SELECT array_agg(c.city_id) INTO places FROM evilnet.find_city(trending_hashtags.city) c;
+		IF places IS NULL THEN
+			RAISE undefined_object USING MESSAGE = format('city "%s" is not in the gazetteer', city), HINT = 'Look it up in evilnet.city.';
+		END IF;
+	END IF;
+	RETURN QUERY EXECUTE format($query$
+		WITH eval(e, low, high) AS (
+			VALUES (0, $1 - $2, $1), (1, $1 - 2 * $2, $1 - $2)),
+		post AS MATERIALIZED (
+			SELECT t.created_at, (SELECT array_agg(DISTINCT lower(h)) FROM unnest(t.hashtags) h) AS tags
+			FROM %s t WHERE t.created_at >= $1 - 2 * $2 - $3 AND t.created_at < $1 AND ($4 IS NULL OR t.city_id = ANY ($4))),
+		total AS (
+			SELECT v.e, v.low, v.high, count(*) FILTER (WHERE p.created_at >= v.low) AS now, count(*) FILTER (WHERE p.created_at < v.low) AS before
+			FROM eval v JOIN post p ON p.created_at >= v.low - $3 AND p.created_at < v.high GROUP BY 1, 2, 3),
+		tag AS (
+			SELECT v.e, h.tag, count(*) FILTER (WHERE p.created_at >= v.low) AS now, count(*) FILTER (WHERE p.created_at < v.low) AS before
+			FROM eval v JOIN post p ON p.created_at >= v.low - $3 AND p.created_at < v.high CROSS JOIN LATERAL unnest(p.tags) h(tag)
+			GROUP BY 1, 2),
+		guess AS (
+			SELECT g.e, g.tag, g.now, g.before, l.low, l.high, l.now AS posts, (g.before + 0.25) / (l.before + 0.25) AS share
+			FROM tag g JOIN total l USING (e)),
+		judged AS (
+			SELECT u.*, u.posts * u.share AS mean,
+				-- the share is known from so many posts only
+				evilnet.trend_score(u.now, u.posts * u.share, 0.1 + 1 / (u.before + 0.5)) AS score
+			FROM guess u WHERE u.posts > 0),
+		ranked AS (
+			SELECT j.*, evilnet.trend_p_value(j.score) AS p, count(*) OVER (PARTITION BY j.e) AS tests,
+				row_number() OVER (PARTITION BY j.e ORDER BY j.score DESC, j.tag) AS place
+			FROM judged j),
+		adjusted AS (
+			SELECT r.*, least(1, min(r.p * r.tests / r.place) OVER (PARTITION BY r.e ORDER BY r.place DESC)) AS q FROM ranked r),
+		decided AS (
+			SELECT a.*, a.now >= $6 AND a.now >= $7 * a.mean AND a.q <= $8 AS enters FROM adjusted a)
+		SELECT d.tag, CASE WHEN d.enters THEN 'trending' ELSE 'staying' END, d.now, d.mean::float8, (d.now / d.mean)::float8,
+			d.score, d.p, d.q::float8, d.now::float8 / d.posts, d.share::float8, d.low, d.high,
+			format('%%s posts where %%s were expected: %%s %%%% of all posts, %%s %%%% in the %%s before',
+				d.now, round(d.mean::numeric, 1), round(100.0 * d.now / d.posts, 2), round(100 * d.share::numeric, 2), $3)
+		FROM decided d
+		WHERE d.e = 0 AND (d.enters OR d.score >= 2 AND EXISTS (SELECT FROM decided b WHERE b.e = 1 AND b.tag = d.tag AND b.enters))
+		ORDER BY d.score DESC, d.tag LIMIT $5 $query$, stream)
+	USING until, span, history, places, n, min_tweets, min_ratio, max_fdr;
+END $$;
+COMMENT ON FUNCTION evilnet.trending_hashtags(regclass, text, timestamptz, interval, interval, int, bigint, float8, float8, boolean) IS
+'hashtags of a city (null: of all) that stand in more posts than expected in the span before at (null: up to the watermark), by their share of the posts of the history before it; columns as in evilnet.trending_cities; reads the stream''s table, on which it needs SELECT';

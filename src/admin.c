@@ -594,8 +594,7 @@ evn_admin_worker_slots(PG_FUNCTION_ARGS)
 			slots[nslots++] = evn_shared->slots[i];
 	LWLockRelease(evn_shared->lock);
 	for (int i = 0; i < nslots; i++)
-		if (get_rel_name(slots[i].stream) != NULL &&
-			evn_stream_is_seen(slots[i].stream))
+		if (get_rel_name(slots[i].stream) != NULL && evn_stream_is_seen(slots[i].stream))
 			put_slot(result, &slots[i]);
 	return (Datum) 0;
 }

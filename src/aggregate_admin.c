@@ -91,8 +91,7 @@ static EvnAggregates *
 open_aggregate(Oid view, const EvnAggregateSource *source, LOCKMODE lockmode,
 			   EvnAggregate **aggregate)
 {
-	EvnAggregates *aggregates =
-		evn_aggregate_build_open(evn_stream_load(source->stream), lockmode);
+	EvnAggregates *aggregates = evn_aggregate_build_open(evn_stream_load(source->stream), lockmode);
 
 	*aggregate = evn_aggregates_find(aggregates, view);
 	if (*aggregate == NULL)

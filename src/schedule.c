@@ -108,7 +108,7 @@ remove_schedule(const char *name)
 static void
 write_schedule(const Schedule *schedule)
 {
-	Oid types[8] = {TEXTOID, OIDOID, OIDOID, TEXTOID, TEXTOID, INTERVALOID, TEXTOID, OIDOID};
+	Oid	   types[8] = {TEXTOID, OIDOID, OIDOID, TEXTOID, TEXTOID, INTERVALOID, TEXTOID, OIDOID};
 	Datum  values[8] = {0};
 	char   nulls[] = "        ";
 	EvnSpi spi;
@@ -192,8 +192,8 @@ schedule_refresh(Oid view, const char *when, Interval *span, const char *name)
 
 	evn_aggregate_require(view, &source);
 	evn_stream_require_operated(source.stream);
-	if (!DatumGetBool(DirectFunctionCall2(interval_gt, IntervalPGetDatum(span),
-										  IntervalPGetDatum(&zero))))
+	if (!DatumGetBool(
+			DirectFunctionCall2(interval_gt, IntervalPGetDatum(span), IntervalPGetDatum(&zero))))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("argument \"%s\" must be greater than zero", "span")));
 	schedule.stream = source.stream;
@@ -235,9 +235,9 @@ void
 evn_schedule_set_refresh(Oid view, const char *schedule)
 {
 	char	 *name = find_refresh(view);
-	Interval *span = DatumGetIntervalP(
-		DirectFunctionCall3(interval_in, CStringGetDatum(REFRESH_SPAN),
-							ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+	Interval *span =
+		DatumGetIntervalP(DirectFunctionCall3(interval_in, CStringGetDatum(REFRESH_SPAN),
+											  ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
 
 	if (schedule[0] != '\0')
 		(void) schedule_refresh(view, schedule, span,
@@ -257,7 +257,8 @@ require_readable(Oid stream)
 
 	/* raises unless it may be read, or is none */
 	evn_spi_begin(&spi, InvalidOid);
-	evn_spi_execf(SPI_OK_SELECT, "SELECT pg_catalog.count(*) FROM evilnet.stream_spans(%u)", stream);
+	evn_spi_execf(SPI_OK_SELECT, "SELECT pg_catalog.count(*) FROM evilnet.stream_spans(%u)",
+				  stream);
 	evn_spi_end(&spi);
 }
 
@@ -280,8 +281,8 @@ evn_schedule_remove(PG_FUNCTION_ARGS)
 	char *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 
 	if (remove_schedule(name) == 0 && !PG_GETARG_BOOL(1))
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-						errmsg("there is no schedule \"%s\"", name),
-						errhint("evilnet.stat_schedule lists them.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("there is no schedule \"%s\"", name),
+				 errhint("evilnet.stat_schedule lists them.")));
 	PG_RETURN_VOID();
 }
