@@ -323,7 +323,7 @@ evn_aggregate_admin_create_rollup(PG_FUNCTION_ARGS)
 	}
 	else if (!name_aggregate(&spec, PG_GETARG_TEXT_PP(2), PG_GETARG_BOOL(4)))
 		PG_RETURN_OID(get_relname_relid(spec.name, spec.schema));
-	rollups = evn_rollup_list(stream);
+	rollups = evn_rollup_list(stream, true);
 	spec.sql = evn_rollup_query(stream, spec.rollup, rollups);
 	source.relid = source.stream = stream;
 	if (rollups != NIL)

@@ -79,7 +79,7 @@ evn_report_open(EvnReportSource *source, Oid stream)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
 						errmsg("relation with OID %u does not exist", stream)));
 	source->stream = stream;
-	source->rollups = evn_rollup_list(stream);
+	source->rollups = evn_rollup_list(stream, false);
 	if (source->rollups == NIL)
 		ereport(
 			ERROR,
@@ -271,10 +271,10 @@ require_known(Datum names, const CityArgument *argument)
 	Datum name;
 	bool  isnull;
 
-	if (evn_spi_exec_args(psprintf("SELECT n FROM pg_catalog.unnest($1) n"
-								   " WHERE NOT EXISTS (%s) LIMIT 1",
-								   argument->known),
-						  1, types, &names, NULL, SPI_OK_SELECT) == 0)
+	if (evn_spi_read(psprintf("SELECT n FROM pg_catalog.unnest($1) n"
+							  " WHERE NOT EXISTS (%s) LIMIT 1",
+							  argument->known),
+					 1, types, &names, NULL) == 0)
 		return;
 	name = evn_spi_value_or_null(0, 1, &isnull);
 	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
@@ -307,8 +307,7 @@ check_near(FunctionCallInfo fcinfo, int first)
 	if (PG_ARGISNULL(first + RADIUS) || !(PG_GETARG_FLOAT8(first + RADIUS) >= 0))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("argument \"radius_km\" must be at least 0")));
-	if (evn_spi_exec_args("SELECT FROM evilnet.find_city($1)", 1, types, &name, NULL,
-						  SPI_OK_SELECT) == 0)
+	if (evn_spi_read("SELECT FROM evilnet.find_city($1)", 1, types, &name, NULL) == 0)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
 						errmsg("city \"%s\" is not in the gazetteer", TextDatumGetCString(name)),
 						errhint("Look it up in evilnet.city.")));
@@ -360,7 +359,7 @@ evn_report_cities(EvnReportCities *cities, FunctionCallInfo fcinfo, int first, i
 		return;
 	evn_spi_begin(&spi, InvalidOid);
 	check_cities(fcinfo, first);
-	evn_spi_exec_args(sql.data, NARGUMENTS, types, values, nulls, SPI_OK_SELECT);
+	evn_spi_read(sql.data, NARGUMENTS, types, values, nulls);
 	old = MemoryContextSwitchTo(caller);
 	cities->ids = datumCopy(evn_spi_value(0, 1), false, -1);
 	cities->named = datumCopy(evn_spi_value(0, 2), false, -1);

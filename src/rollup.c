@@ -13,24 +13,27 @@
 #include "rollup.h"
 #include "spi.h"
 
+static const char rollups_query[] =
+	"SELECT aggregate::pg_catalog.oid, storage::pg_catalog.oid,"
+	" (extract(epoch FROM rollup) * 1000000)::pg_catalog.int8,"
+	" coalesce(greatest(built_from, results_since), '-infinity')"
+	" FROM evilnet.continuous_aggregate"
+	" WHERE stream = $1 AND rollup IS NOT NULL AND enabled"
+	" AND built_from IS DISTINCT FROM 'infinity' AND replaces IS NULL ORDER BY rollup, level";
+
 List *
-evn_rollup_list(Oid stream)
+evn_rollup_list(Oid stream, bool now)
 {
+	Oid			  types[1] = {OIDOID};
+	Datum		  values[1] = {ObjectIdGetDatum(stream)};
 	MemoryContext caller = CurrentMemoryContext;
 	List		 *rollups = NIL;
 	uint64		  n;
 	EvnSpi		  spi;
 
 	evn_spi_begin(&spi, evn_spi_catalog_owner());
-	n = evn_spi_execf(
-		SPI_OK_SELECT,
-		"SELECT aggregate::pg_catalog.oid, storage::pg_catalog.oid,"
-		" (extract(epoch FROM rollup) * 1000000)::pg_catalog.int8,"
-		" coalesce(greatest(built_from, results_since), '-infinity')"
-		" FROM evilnet.continuous_aggregate"
-		" WHERE stream = %u AND rollup IS NOT NULL AND enabled"
-		" AND built_from IS DISTINCT FROM 'infinity' AND replaces IS NULL ORDER BY rollup, level",
-		stream);
+	n = now ? evn_spi_exec_args(rollups_query, 1, types, values, NULL, SPI_OK_SELECT)
+			: evn_spi_read(rollups_query, 1, types, values, NULL);
 	for (uint64 i = 0; i < n; i++)
 	{
 		MemoryContext old = MemoryContextSwitchTo(caller);

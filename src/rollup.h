@@ -23,8 +23,11 @@ typedef struct EvnRollup
 	bool  has_authors; /* counts distinct authors */
 } EvnRollup;
 
-/* The stream's roll-ups that are being kept up to date, finest first. */
-extern List *evn_rollup_list(Oid stream);
+/*
+ * The stream's roll-ups that are being kept up to date, finest first; as the
+ * calling query sees them, or as they are now.
+ */
+extern List *evn_rollup_list(Oid stream, bool now);
 
 /*
  * The query of the stream's counts per city by that width (an interval): over

@@ -128,15 +128,28 @@ evn_spi_execf(int expected, const char *format, ...)
 	return evn_spi_exec(sql.data, expected);
 }
 
-uint64
-evn_spi_exec_args(const char *sql, int nargs, Oid *types, Datum *values, const char *nulls,
-				  int expected)
+static uint64
+execute(const char *sql, int nargs, Oid *types, Datum *values, const char *nulls, bool read_only,
+		int expected)
 {
-	int result = SPI_execute_with_args(sql, nargs, types, values, nulls, false, 0);
+	int result = SPI_execute_with_args(sql, nargs, types, values, nulls, read_only, 0);
 
 	if (result != expected)
 		elog(ERROR, "SPI_execute_with_args returned %s: %s", SPI_result_code_string(result), sql);
 	return SPI_processed;
+}
+
+uint64
+evn_spi_exec_args(const char *sql, int nargs, Oid *types, Datum *values, const char *nulls,
+				  int expected)
+{
+	return execute(sql, nargs, types, values, nulls, false, expected);
+}
+
+uint64
+evn_spi_read(const char *sql, int nargs, Oid *types, Datum *values, const char *nulls)
+{
+	return execute(sql, nargs, types, values, nulls, true, SPI_OK_SELECT);
 }
 
 SPIPlanPtr

@@ -50,6 +50,13 @@ extern uint64 evn_spi_execf(int expected, const char *format, ...) pg_attribute_
 extern uint64 evn_spi_exec_args(const char *sql, int nargs, Oid *types, Datum *values,
 								const char *nulls, int expected);
 
+/*
+ * Run a SELECT that sees what the query sees that called us, and nothing that
+ * was committed since: for what has to fit to rows that are read likewise.
+ */
+extern uint64 evn_spi_read(const char *sql, int nargs, Oid *types, Datum *values,
+						   const char *nulls);
+
 /* prepare a statement on first use and keep it for the life of the process */
 extern SPIPlanPtr evn_spi_keep_plan(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types);
 
