@@ -2,27 +2,24 @@
  * report_counts.c
  *		SQL functions that count posts per window and city.
  *
- * One query reads the partial counts; they are put together per window and city
- * here.  A plan that groups would build an hll for each group, 128 kB, though
- * most groups are of one row.
+ * One query reads the partial counts; report_cells.c puts them together per
+ * window and city.  A plan that groups would build an hll for each group, 128 kB,
+ * though most groups are of one row.
  */
 #include "postgres.h"
 
-#include <math.h>
-
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
-#include "common/hashfn.h"
 #include "funcapi.h"
 #include "lib/qunique.h"
-#include "nodes/makefuncs.h"
-#include "parser/parse_func.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 
 #include "compat.h"
 #include "report.h"
+#include "report_cells.h"
 #include "report_window.h"
 #include "rollup.h"
 #include "spi.h"
@@ -47,12 +44,16 @@ enum
 
 #define LOCAL_ZONE "local"
 
+/* filled gaps come easily: a month by the minute of 5,000 cities is 216 million */
+#define MAX_ROWS INT64CONST(10000000)
+
 /* the windows of cities of one zone, and the state of each in evilnet.coverage */
 typedef struct Zone
 {
 	char	  *name;
 	EvnWindows windows;
 	int		  *coverage; /* by window: index into coverage_states, the worst */
+	int		  *compared_coverage;
 } Zone;
 
 typedef struct CityInfo
@@ -64,35 +65,6 @@ typedef struct CityInfo
 	Datum country;
 	Zone *zone;
 } CityInfo;
-
-/* posts of a city in a window */
-typedef struct CellKey
-{
-	int32 city_id;
-	int32 window;
-} CellKey;
-
-typedef struct Cell
-{
-	CellKey			key;
-	int64			tweets;
-	int64			retweets;
-	struct varlena *sketch; /* of authors, or NULL */
-	int64			authors;
-	char			status;
-} Cell;
-
-#define SH_PREFIX		cells
-#define SH_ELEMENT_TYPE Cell
-#define SH_KEY_TYPE		CellKey
-#define SH_KEY			key
-#define SH_HASH_KEY(table, key) \
-	hash_combine(murmurhash32((uint32) (key).city_id), murmurhash32((uint32) (key).window))
-#define SH_EQUAL(table, a, b) ((a).city_id == (b).city_id && (a).window == (b).window)
-#define SH_SCOPE			  static inline
-#define SH_DECLARE
-#define SH_DEFINE
-#include "lib/simplehash.h"
 
 typedef enum Fill
 {
@@ -110,13 +82,10 @@ typedef struct Report
 	List			*zones; /* Zone: one, or with the cities' own zones many */
 	bool			 local;
 	Fill			 fill;
-	bool			 series;
-	cells_hash		*cells;
-	cells_hash		*compared; /* NULL without comparison */
+	EvnCells		*cells;
+	EvnCells		*compared; /* NULL without comparison */
 	CityInfo		*infos;	   /* by city_id */
 	int				 ninfos;
-	FmgrInfo		 unite; /* of hll, when authors are counted */
-	FmgrInfo		 cardinality;
 } Report;
 
 /* ---- arguments */
@@ -164,8 +133,9 @@ include_buckets(const Report *report, const EvnRollup *rollup, int64 *since, int
 	EvnSpi spi;
 
 	evn_spi_begin(&spi, report->source.owner);
-	evn_spi_execf(SPI_OK_SELECT, "SELECT pg_catalog.min(bucket), pg_catalog.max(bucket) FROM %s",
-				  evn_spi_qualified_name(rollup->storage));
+	evn_spi_read(psprintf("SELECT pg_catalog.min(bucket), pg_catalog.max(bucket) FROM %s",
+						  evn_spi_qualified_name(rollup->storage)),
+				 0, NULL, NULL, NULL);
 	first = evn_spi_value_or_null(0, 1, &isnull);
 	last = evn_spi_value_or_null(0, 2, &isnull);
 	evn_spi_end(&spi);
@@ -261,9 +231,9 @@ add_local_zones(Report *report)
 	EvnSpi		  spi;
 
 	evn_spi_begin(&spi, InvalidOid);
-	n = evn_spi_exec_args("SELECT DISTINCT coalesce(c.timezone, 'UTC') FROM evilnet.city c"
-						  " WHERE $1 IS NULL OR c.city_id = ANY ($1)",
-						  1, types, values, report->cities.all ? "n" : " ", SPI_OK_SELECT);
+	n = evn_spi_read("SELECT DISTINCT coalesce(c.timezone, 'UTC') FROM evilnet.city c"
+					 " WHERE $1 IS NULL OR c.city_id = ANY ($1)",
+					 1, types, values, report->cities.all ? "n" : " ");
 	for (uint64 i = 0; i < n; i++)
 	{
 		char		 *name = TextDatumGetCString(evn_spi_value(i, 1));
@@ -289,16 +259,13 @@ span_of(const Report *report, bool compared, int64 *since, int64 *until, int64 *
 	foreach(cell, report->zones)
 	{
 		const EvnWindows *windows = &((Zone *) lfirst(cell))->windows;
-		const int64		 *starts = compared ? windows->compared_starts : windows->starts;
-		const int64		 *ends = compared ? windows->compared_ends : windows->ends;
-		int64			  edges;
+		const int64		 *edges = compared ? windows->compared : windows->edges;
 
 		if (windows->n == 0)
 			continue;
-		*since = Min(*since, starts[0]);
-		*until = Max(*until, ends[windows->n - 1]);
-		edges = evn_report_windows_grain(windows->n, starts, ends);
-		*grain = evn_report_windows_grain(1, grain, &edges);
+		*since = Min(*since, edges[0]);
+		*until = Max(*until, edges[windows->ncells]);
+		*grain = evn_report_edges_grain(*grain, edges, windows->ncells + 1);
 	}
 	if (*since > *until)
 		*since = *until = 0;
@@ -308,10 +275,9 @@ span_of(const Report *report, bool compared, int64 *since, int64 *until, int64 *
 
 typedef struct Counting
 {
-	Report		 *report;
-	cells_hash	 *cells;
-	bool		  compared;
-	MemoryContext context;
+	Report	 *report;
+	EvnCells *cells;
+	bool	  compared;
 } Counting;
 
 /* How many of the ascending times are not later than ts. */
@@ -332,51 +298,24 @@ count_until(const int64 *times, int n, int64 ts)
 	return low;
 }
 
-static void
-add_authors(const Report *report, Cell *cell, Datum authors)
-{
-	struct varlena *before = cell->sketch;
-
-	if (before == NULL)
-		cell->sketch = (struct varlena *) DatumGetPointer(datumCopy(authors, false, -1));
-	else
-	{
-		cell->sketch = (struct varlena *) DatumGetPointer(
-			FunctionCall2((FmgrInfo *) &report->unite, PointerGetDatum(before), authors));
-		pfree(before);
-	}
-}
-
 /* A row (bucket, city_id, tweets, retweets, zone, authors) of partial counts. */
 static void
 count_row(void *state, const Datum *values, const bool *nulls)
 {
 	Counting		 *counting = state;
-	const Zone		 *zone = list_nth(counting->report->zones, DatumGetInt32(values[4]));
+	const Report	 *report = counting->report;
+	const Zone		 *zone = list_nth(report->zones, DatumGetInt32(values[4]));
 	const EvnWindows *windows = &zone->windows;
-	const int64		 *starts = counting->compared ? windows->compared_starts : windows->starts;
-	const int64		 *ends = counting->compared ? windows->compared_ends : windows->ends;
-	int64			  bucket = DatumGetTimestampTz(values[0]);
-	int				  last = count_until(starts, windows->n, bucket);
-	MemoryContext	  old = MemoryContextSwitchTo(counting->context);
+	int				  cell = count_until(counting->compared ? windows->compared : windows->edges,
+						   windows->ncells + 1, DatumGetTimestampTz(values[0])) -
+			   1;
 
-	for (int i = count_until(ends, windows->n, bucket); i < last; i++)
-	{
-		CellKey key = {DatumGetInt32(values[1]), i};
-		bool	found;
-		Cell   *cell = cells_insert(counting->cells, key, &found);
-
-		if (!found)
-		{
-			cell->tweets = cell->retweets = 0;
-			cell->sketch = NULL;
-		}
-		cell->tweets += DatumGetInt64(values[2]);
-		cell->retweets += DatumGetInt64(values[3]);
-		if (counting->report->source.has_authors && !nulls[5])
-			add_authors(counting->report, cell, values[5]);
-	}
-	MemoryContextSwitchTo(old);
+	/* the span is that of all zones */
+	if (cell < 0 || cell >= windows->ncells)
+		return;
+	evn_report_cells_add(counting->cells, DatumGetInt32(values[1]), cell, DatumGetInt64(values[2]),
+						 DatumGetInt64(values[3]),
+						 report->source.has_authors && !nulls[5] ? values[5] : (Datum) 0);
 }
 
 /* The zones by number, as a relation. */
@@ -394,14 +333,13 @@ zone_numbers(const Report *report)
 	return sql.data;
 }
 
-static cells_hash *
+static EvnCells *
 count_cells(Report *report, bool compared)
 {
 	Counting counting = {
 		.report = report,
-		.cells = cells_create(CurrentMemoryContext, 1024, NULL),
+		.cells = evn_report_cells_create(report->source.hll_schema, report->source.hll_type),
 		.compared = compared,
-		.context = CurrentMemoryContext,
 	};
 	Oid			types[1] = {INT4ARRAYOID};
 	Datum		values[1] = {report->cities.ids};
@@ -426,20 +364,6 @@ count_cells(Report *report, bool compared)
 	return counting.cells;
 }
 
-/* hll's functions are found where its type is. */
-static void
-find_hll(Report *report)
-{
-	List *unite = list_make2(makeString(pstrdup(report->source.hll_schema)),
-							 makeString(pstrdup("hll_union")));
-	List *cardinality = list_make2(makeString(pstrdup(report->source.hll_schema)),
-								   makeString(pstrdup("hll_cardinality")));
-	Oid	  types[2] = {report->source.hll_type, report->source.hll_type};
-
-	fmgr_info(LookupFuncName(unite, 2, types, false), &report->unite);
-	fmgr_info(LookupFuncName(cardinality, 1, types, false), &report->cardinality);
-}
-
 /* ---- cities */
 
 static inline int
@@ -454,27 +378,31 @@ compare_ids(const void *a, const void *b)
 	return compare_int64(*(const int32 *) a, *(const int32 *) b);
 }
 
-/* The cities to show, each once: those with posts, and those asked for by name. */
+/*
+ * The cities to show, each once: those with posts; and where gaps are filled,
+ * those with posts in the period before, and those asked for by name.
+ */
 static Datum
 shown_cities(Report *report)
 {
-	ArrayType	  *named = report->cities.all ? NULL : DatumGetArrayTypeP(report->cities.named);
-	int			   nnamed = named == NULL ? 0 : ArrayGetNItems(ARR_NDIM(named), ARR_DIMS(named));
-	int32		  *ids = palloc(sizeof(int32) * (report->cells->members + nnamed + 1));
-	int			   n = 0;
-	Datum		  *datums;
-	cells_iterator iterator;
-	Cell		  *cell;
+	ArrayType *named = report->cities.all || report->fill == FILL_NOT
+						   ? NULL
+						   : DatumGetArrayTypeP(report->cities.named);
+	int		   nnamed = named == NULL ? 0 : ArrayGetNItems(ARR_NDIM(named), ARR_DIMS(named));
+	int		   ncompared = 0;
+	int		   n;
+	int32	  *ids = evn_report_cells_cities(report->cells, &n);
+	int32	  *compared = NULL;
+	Datum	  *datums;
 
-	if (report->fill != FILL_NOT && nnamed > 0)
-	{
-		memcpy(ids, ARR_DATA_PTR(named), sizeof(int32) * nnamed);
-		n = nnamed;
-	}
-	cells_start_iterate(report->cells, &iterator);
-	while ((cell = cells_iterate(report->cells, &iterator)) != NULL)
-		if (cell->tweets > 0)
-			ids[n++] = cell->key.city_id;
+	if (report->compared != NULL && report->fill != FILL_NOT)
+		compared = evn_report_cells_cities(report->compared, &ncompared);
+	ids = repalloc(ids, sizeof(int32) * (n + nnamed + ncompared + 1));
+	if (nnamed > 0)
+		memcpy(ids + n, ARR_DATA_PTR(named), sizeof(int32) * nnamed);
+	if (ncompared > 0)
+		memcpy(ids + n + nnamed, compared, sizeof(int32) * ncompared);
+	n += nnamed + ncompared;
 	qsort(ids, n, sizeof(int32), compare_ids);
 	n = qunique(ids, n, sizeof(int32), compare_ids);
 	datums = palloc(sizeof(Datum) * Max(n, 1));
@@ -539,12 +467,6 @@ load_cities(Report *report)
 		1, types, values, NULL, load_city, &loading);
 }
 
-static CityInfo *
-find_city(const Report *report, int32 city_id)
-{
-	return bsearch(&city_id, report->infos, report->ninfos, sizeof(CityInfo), compare_ids);
-}
-
 /* ---- coverage */
 
 static const char *const coverage_states[] = {"complete", "pending", "unknown", "lost"};
@@ -560,30 +482,39 @@ coverage_rank(Datum state)
 	return rank;
 }
 
+typedef struct Covering
+{
+	Report *report;
+	bool	compared;
+} Covering;
+
 /* A span (start, end, state): windows that it meets are no better. */
 static void
 cover_windows(void *state, const Datum *values, const bool *nulls)
 {
-	Report	 *report = state;
+	Covering *covering = state;
 	int64	  since = DatumGetTimestampTz(values[0]);
 	int64	  until = DatumGetTimestampTz(values[1]);
 	int		  rank = coverage_rank(values[2]);
 	ListCell *cell;
 
-	foreach(cell, report->zones)
+	foreach(cell, covering->report->zones)
 	{
 		Zone			 *zone = lfirst(cell);
 		const EvnWindows *windows = &zone->windows;
+		const int64		 *edges = covering->compared ? windows->compared : windows->edges;
+		int				 *coverage = covering->compared ? zone->compared_coverage : zone->coverage;
 
-		for (int i = count_until(windows->ends, windows->n, since);
-			 i < windows->n && windows->starts[i] < until; i++)
-			zone->coverage[i] = Max(zone->coverage[i], rank);
+		for (int i = count_until(edges + windows->steps, windows->n, since);
+			 i < windows->n && edges[evn_report_window_first(windows, i)] < until; i++)
+			coverage[i] = Max(coverage[i], rank);
 	}
 }
 
 static void
-find_coverage(Report *report)
+find_coverage(Report *report, bool compared)
 {
+	Covering  covering = {.report = report, .compared = compared};
 	int64	  since;
 	int64	  until;
 	int64	  grain;
@@ -592,137 +523,134 @@ find_coverage(Report *report)
 	foreach(cell, report->zones)
 	{
 		Zone *zone = lfirst(cell);
+		int	 *coverage = palloc0(sizeof(int) * Max(zone->windows.n, 1));
 
-		zone->coverage = palloc0(sizeof(int) * Max(zone->windows.n, 1));
+		if (compared)
+			zone->compared_coverage = coverage;
+		else
+			zone->coverage = coverage;
 	}
-	span_of(report, false, &since, &until, &grain);
+	span_of(report, compared, &since, &until, &grain);
 	evn_report_each(
 		&report->source,
 		psprintf("SELECT c.span_start, c.span_end, c.state FROM evilnet.coverage(%u, %s, %s) c",
 				 report->source.stream, evn_report_time(since), evn_report_time(until)),
-		0, NULL, NULL, NULL, cover_windows, report);
+		0, NULL, NULL, NULL, cover_windows, &covering);
 }
 
 /* ---- rows */
 
+/* NO_COUNTS: nobody knows, or nothing says */
+static const EvnCounts no_counts = {.tweets = -1};
+static const EvnCounts zero_counts = {0};
+
 typedef struct Row
 {
-	const CityInfo *city;
-	int				window;
 	int64			start; /* of the window */
 	int64			end;
-	Cell			counts; /* tweets -1: none */
+	EvnCounts		counts;
+	const CityInfo *city;
+	int				window;
 } Row;
 
-typedef struct Rows
+/* By time, then the most posts first. */
+static inline int
+compare_rows(const Row *a, const Row *b)
 {
-	Row *rows;
-	int	 n;
-} Rows;
+	int result = compare_int64(a->start, b->start);
 
-static int64
-count_authors(const Report *report, const Cell *cell)
-{
-	if (cell->sketch == NULL)
-		return 0;
-	return (int64) rint(DatumGetFloat8(
-		FunctionCall1((FmgrInfo *) &report->cardinality, PointerGetDatum(cell->sketch))));
+	if (result == 0)
+		result = compare_int64(a->end, b->end);
+	if (result == 0)
+		result = compare_int64(b->counts.tweets, a->counts.tweets);
+	return result != 0 ? result : compare_int64(a->city->city_id, b->city->city_id);
 }
 
-static void
-add_row(const Report *report, Rows *rows, const CityInfo *city, int window, const Cell *cell)
-{
-	Row *row = &rows->rows[rows->n++];
+#define ST_SORT			 sort_rows
+#define ST_ELEMENT_TYPE	 Row
+#define ST_COMPARE(a, b) compare_rows(a, b)
+#define ST_SCOPE		 static
+#define ST_DEFINE
+#include "lib/sort_template.h"
 
-	row->city = city;
-	row->window = window;
-	row->start = city->zone->windows.starts[window];
-	row->end = city->zone->windows.ends[window];
-	if (cell != NULL)
+/* City by city, by name. */
+static int
+compare_names(const void *a, const void *b)
+{
+	const CityInfo *x = *(CityInfo *const *) a;
+	const CityInfo *y = *(CityInfo *const *) b;
+	int				result = compare_int64(y->known, x->known);
+
+	if (result == 0 && x->known)
+		result =
+			DatumGetInt32(DirectFunctionCall2Coll(bttextcmp, C_COLLATION_OID, x->name, y->name));
+	return result != 0 ? result : compare_int64(x->city_id, y->city_id);
+}
+
+/* What is said of a window without posts, after one with those counts. */
+static const EvnCounts *
+fill_counts(const Report *report, int coverage, const EvnCounts *before)
+{
+	if (report->fill == FILL_ZERO && coverage == 0)
+		return &zero_counts;
+	return report->fill == FILL_LAST ? before : &no_counts;
+}
+
+static Row
+make_row(const CityInfo *city, int window, const EvnCounts *counts)
+{
+	const EvnWindows *windows = &city->zone->windows;
+	Row				  row = {.city = city, .window = window, .counts = *counts};
+
+	row.start = windows->edges[evn_report_window_first(windows, window)];
+	row.end = windows->edges[window + windows->steps];
+	return row;
+}
+
+/* The rows of a city, given its windows with posts; returns how many. */
+static int
+fill_city(const Report *report, const CityInfo *city, const EvnWindowCounts *posts, int nposts,
+		  Row *rows)
+{
+	const EvnCounts *before = &no_counts;
+	int				 n = 0;
+
+	if (report->fill == FILL_NOT)
 	{
-		row->counts = *cell;
-		row->counts.authors = count_authors(report, cell);
-		return;
+		for (; n < nposts; n++)
+			rows[n] = make_row(city, posts[n].window, &posts[n].counts);
+		return n;
 	}
-	row->counts.tweets = -1;
-	if (report->fill == FILL_ZERO && city->zone->coverage[window] == 0)
-		row->counts.tweets = row->counts.retweets = row->counts.authors = 0;
-	else if (report->fill == FILL_LAST && window > 0)
-		row->counts = rows->rows[rows->n - 2].counts;
+	for (int next = 0; n < city->zone->windows.n; n++)
+	{
+		if (next < nposts && posts[next].window == n)
+			before = &posts[next++].counts;
+		else
+			before = fill_counts(report, city->zone->coverage[n], before);
+		rows[n] = make_row(city, n, before);
+	}
+	return n;
 }
 
-static const Cell *
-find_cell(cells_hash *cells, int32 city_id, int window)
-{
-	CellKey		key = {city_id, window};
-	const Cell *cell = cells_lookup(cells, key);
-
-	return cell != NULL && cell->tweets > 0 ? cell : NULL;
-}
-
-/* Every window of every city, or only those with posts. */
-static void
-collect_rows(const Report *report, Rows *rows)
+/* How many rows there are, given how many windows have posts. */
+static int64
+count_rows(const Report *report, int64 nposts)
 {
 	int64 n = 0;
 
+	if (report->fill == FILL_NOT)
+		return nposts;
 	for (int i = 0; i < report->ninfos; i++)
 		n += report->infos[i].zone->windows.n;
-	if (report->fill == FILL_NOT)
-		n = report->cells->members;
-	rows->rows = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Row) * (n + 1));
-	if (report->fill == FILL_NOT)
-	{
-		cells_iterator iterator;
-		Cell		  *cell;
-
-		cells_start_iterate(report->cells, &iterator);
-		while ((cell = cells_iterate(report->cells, &iterator)) != NULL)
-			if (cell->tweets > 0)
-				add_row(report, rows, find_city(report, cell->key.city_id), cell->key.window, cell);
-		return;
-	}
-	for (int i = 0; i < report->ninfos; i++)
-		for (int w = 0; w < report->infos[i].zone->windows.n; w++)
-			add_row(report, rows, &report->infos[i], w,
-					find_cell(report->cells, report->infos[i].city_id, w));
-}
-
-/* By time, then the most posts first. */
-static int
-compare_counts(const void *a, const void *b)
-{
-	const Row *x = a;
-	const Row *y = b;
-	int		   result = compare_int64(x->start, y->start);
-
-	if (result == 0)
-		result = compare_int64(x->end, y->end);
-	if (result == 0)
-		result = compare_int64(y->counts.tweets, x->counts.tweets);
-	return result != 0 ? result : compare_int64(x->city->city_id, y->city->city_id);
-}
-
-/* City by city, by name, then by time. */
-static int
-compare_series(const void *a, const void *b)
-{
-	const Row *x = a;
-	const Row *y = b;
-	int		   result = compare_int64(y->city->known, x->city->known);
-
-	if (result == 0 && x->city->known)
-		result = DatumGetInt32(
-			DirectFunctionCall2Coll(bttextcmp, C_COLLATION_OID, x->city->name, y->city->name));
-	if (result == 0)
-		result = compare_int64(x->city->city_id, y->city->city_id);
-	return result != 0 ? result : compare_int64(x->window, y->window);
+	if (n > MAX_ROWS)
+		evn_report_cells_too_many(MAX_ROWS);
+	return n;
 }
 
 static void
-put_counts(const Report *report, const Cell *counts, Datum *values, bool *nulls)
+put_counts(const Report *report, const EvnCounts *counts, Datum *values, bool *nulls)
 {
-	nulls[0] = nulls[1] = nulls[2] = counts == NULL || counts->tweets < 0;
+	nulls[0] = nulls[1] = nulls[2] = counts->tweets < 0;
 	if (nulls[0])
 		return;
 	values[0] = Int64GetDatum(counts->tweets);
@@ -731,89 +659,186 @@ put_counts(const Report *report, const Cell *counts, Datum *values, bool *nulls)
 	nulls[2] = !report->source.has_authors;
 }
 
-static void
-put_compared(const Report *report, const Row *row, Datum *values, bool *nulls)
+/* A result set, and what goes into it with every row. */
+typedef struct Output
 {
-	const Cell *cell;
-	Cell		counts;
+	const Report  *report;
+	ReturnSetInfo *result;
+	Datum		   states[lengthof(coverage_states)];
+} Output;
 
-	nulls[0] = nulls[1] = nulls[2] = nulls[3] = true;
-	if (report->compared == NULL)
-		return;
-	values[0] = TimestampTzGetDatum(row->city->zone->windows.compared_starts[row->window]);
-	nulls[0] = false;
-	cell = find_cell(report->compared, row->city->city_id, row->window);
-	if (cell == NULL)
-		return;
-	counts = *cell;
-	counts.authors = count_authors(report, cell);
-	put_counts(report, &counts, &values[1], &nulls[1]);
+static void
+start_output(Output *output, const Report *report, FunctionCallInfo fcinfo)
+{
+	InitMaterializedSRF(fcinfo, 0);
+	output->report = report;
+	output->result = (ReturnSetInfo *) fcinfo->resultinfo;
+	for (int i = 0; i < lengthof(coverage_states); i++)
+		output->states[i] = CStringGetTextDatum(coverage_states[i]);
+}
+
+/* compared: of the window it is compared with, or NULL */
+static void
+put_row(const Output *output, const Row *row, const EvnCounts *compared)
+{
+	const CityInfo	 *city = row->city;
+	const EvnWindows *windows = &city->zone->windows;
+	Datum			  values[14] = {0};
+	bool			  nulls[14] = {0};
+
+	CHECK_FOR_INTERRUPTS();
+	values[0] = TimestampTzGetDatum(row->start);
+	values[1] = TimestampTzGetDatum(row->end);
+	values[2] = Int32GetDatum(city->city_id);
+	values[3] = city->name;
+	values[4] = city->country_code;
+	values[5] = city->country;
+	nulls[3] = nulls[4] = nulls[5] = !city->known;
+	put_counts(output->report, &row->counts, &values[6], &nulls[6]);
+	values[9] = output->states[city->zone->coverage[row->window]];
+	nulls[10] = compared == NULL;
+	if (compared != NULL)
+		values[10] =
+			TimestampTzGetDatum(windows->compared[evn_report_window_first(windows, row->window)]);
+	put_counts(output->report, compared == NULL ? &no_counts : compared, &values[11], &nulls[11]);
+	tuplestore_putvalues(output->result->setResult, output->result->setDesc, values, nulls);
+}
+
+/* ---- city_counts */
+
+static void
+put_by_time(const Report *report, const Output *output)
+{
+	EvnWindowList posts = {0};
+	int64		 *first = palloc(sizeof(int64) * (report->ninfos + 1));
+	int64		  n = 0;
+	Row			 *rows;
+
+	for (int i = 0; i < report->ninfos; i++)
+	{
+		first[i] = posts.n;
+		evn_report_cells_windows(report->cells, report->infos[i].city_id,
+								 &report->infos[i].zone->windows, MAX_ROWS, &posts);
+	}
+	first[report->ninfos] = posts.n;
+	rows = MemoryContextAllocHuge(CurrentMemoryContext,
+								  sizeof(Row) * (count_rows(report, posts.n) + 1));
+	for (int i = 0; i < report->ninfos; i++)
+		n += fill_city(report, &report->infos[i], posts.items + first[i],
+					   (int) (first[i + 1] - first[i]), rows + n);
+	sort_rows(rows, n);
+	for (int64 i = 0; i < n; i++)
+		put_row(output, &rows[i], NULL);
+}
+
+/* ---- city_series */
+
+/* The windows of one city; the lists are used for each. */
+typedef struct CitySeries
+{
+	EvnWindowList posts;
+	EvnWindowList compared;
+	Row			 *rows;
+} CitySeries;
+
+/* The earlier counts of a window; next: the first of them that is not before it. */
+static const EvnCounts *
+compared_counts(const Report *report, const CitySeries *series, const Row *row, int64 *next)
+{
+	while (*next < series->compared.n && series->compared.items[*next].window < row->window)
+		(*next)++;
+	if (*next < series->compared.n && series->compared.items[*next].window == row->window)
+		return &series->compared.items[*next].counts;
+	if (report->fill == FILL_ZERO && row->city->zone->compared_coverage[row->window] == 0)
+		return &zero_counts;
+	return &no_counts;
+}
+
+static int64
+put_city(const Report *report, const Output *output, const CityInfo *city, CitySeries *series)
+{
+	const EvnWindows *windows = &city->zone->windows;
+	int64			  next = 0;
+	int				  n;
+
+	series->posts.n = series->compared.n = 0;
+	evn_report_cells_windows(report->cells, city->city_id, windows, MAX_ROWS, &series->posts);
+	if (report->compared != NULL)
+		evn_report_cells_windows(report->compared, city->city_id, windows, MAX_ROWS,
+								 &series->compared);
+	n = fill_city(report, city, series->posts.items, (int) series->posts.n, series->rows);
+	for (int i = 0; i < n; i++)
+		put_row(output, &series->rows[i],
+				report->compared == NULL
+					? NULL
+					: compared_counts(report, series, &series->rows[i], &next));
+	return n;
 }
 
 static void
-put_rows(const Report *report, const Rows *rows, ReturnSetInfo *result)
+put_by_city(const Report *report, const Output *output)
 {
-	Datum states[lengthof(coverage_states)];
+	CityInfo **cities = palloc(sizeof(CityInfo *) * (report->ninfos + 1));
+	CitySeries series = {0};
+	int		   most = 0;
+	int64	   n = 0;
 
-	for (int i = 0; i < lengthof(coverage_states); i++)
-		states[i] = CStringGetTextDatum(coverage_states[i]);
-	for (int i = 0; i < rows->n; i++)
+	(void) count_rows(report, 0);
+	for (int i = 0; i < report->ninfos; i++)
 	{
-		const Row  *row = &rows->rows[i];
-		const Zone *zone = row->city->zone;
-		Datum		values[14] = {0};
-		bool		nulls[14] = {0};
-
-		values[0] = TimestampTzGetDatum(row->start);
-		values[1] = TimestampTzGetDatum(row->end);
-		values[2] = Int32GetDatum(row->city->city_id);
-		values[3] = row->city->name;
-		values[4] = row->city->country_code;
-		values[5] = row->city->country;
-		nulls[3] = nulls[4] = nulls[5] = !row->city->known;
-		put_counts(report, &row->counts, &values[6], &nulls[6]);
-		values[9] = states[zone->coverage[row->window]];
-		if (report->series)
-			put_compared(report, row, &values[10], &nulls[10]);
-		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+		cities[i] = &report->infos[i];
+		most = Max(most, cities[i]->zone->windows.n);
+	}
+	qsort(cities, report->ninfos, sizeof(CityInfo *), compare_names);
+	series.rows = palloc(sizeof(Row) * (most + 1));
+	for (int i = 0; i < report->ninfos; i++)
+	{
+		n += put_city(report, output, cities[i], &series);
+		if (n > MAX_ROWS)
+			evn_report_cells_too_many(MAX_ROWS);
 	}
 }
 
-static void
-run_report(FunctionCallInfo fcinfo, bool series)
-{
-	Report report = {0};
-	Rows   rows = {0};
+/* ---- */
 
-	read_arguments(&report, fcinfo);
-	report.series = series;
-	if (report.local)
-		add_local_zones(&report);
+static void
+prepare_report(Report *report, FunctionCallInfo fcinfo)
+{
+	read_arguments(report, fcinfo);
+	if (report->local)
+		add_local_zones(report);
 	else
-		add_zone(&report, pstrdup(report.request.timezone));
-	InitMaterializedSRF(fcinfo, 0);
-	if (report.source.has_authors)
-		find_hll(&report);
-	report.cells = count_cells(&report, false);
-	if (report.request.compare != EVN_COMPARE_NONE)
-		report.compared = count_cells(&report, true);
-	load_cities(&report);
-	find_coverage(&report);
-	collect_rows(&report, &rows);
-	qsort(rows.rows, rows.n, sizeof(Row), series ? compare_series : compare_counts);
-	put_rows(&report, &rows, (ReturnSetInfo *) fcinfo->resultinfo);
+		add_zone(report, pstrdup(report->request.timezone));
+	report->cells = count_cells(report, false);
+	find_coverage(report, false);
+	if (report->request.compare != EVN_COMPARE_NONE)
+	{
+		report->compared = count_cells(report, true);
+		find_coverage(report, true);
+	}
+	load_cities(report);
 }
 
 Datum
 evn_report_city_counts(PG_FUNCTION_ARGS)
 {
-	run_report(fcinfo, false);
+	Report report = {0};
+	Output output;
+
+	prepare_report(&report, fcinfo);
+	start_output(&output, &report, fcinfo);
+	put_by_time(&report, &output);
 	return (Datum) 0;
 }
 
 Datum
 evn_report_city_series(PG_FUNCTION_ARGS)
 {
-	run_report(fcinfo, true);
+	Report report = {0};
+	Output output;
+
+	prepare_report(&report, fcinfo);
+	start_output(&output, &report, fcinfo);
+	put_by_city(&report, &output);
 	return (Datum) 0;
 }

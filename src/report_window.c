@@ -3,11 +3,12 @@
  *		The windows of a report.
  *
  * All windows lie between edges of one grid, that of the slide: a window is some
- * steps of it long.  So a day is 23 to 25 hours long where the clock jumps, and
+ * of its cells long.  So a day is 23 to 25 hours long where the clock jumps, and
  * windows always meet.
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
 #include "utils/builtins.h"
 
 #include "report_window.h"
@@ -63,30 +64,26 @@ count_windows(const EvnTimeBucket *grid, int64 first, int64 until)
 	int n = 0;
 
 	for (int64 edge = first; edge < until; edge = evn_time_bucket_next(grid, edge))
+	{
+		CHECK_FOR_INTERRUPTS();
 		if (n++ == MAX_WINDOWS)
 			ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 							errmsg("the report has more than %d windows", MAX_WINDOWS),
 							errhint("Choose a longer width or slide, or a shorter span of time.")));
+	}
 	return n;
 }
 
-/* n windows from the edge on; a cumulative one begins where the first does. */
-static void
-place_windows(const EvnTimeBucket *grid, int64 edge, int steps, bool cumulative, int n,
-			  int64 *starts, int64 *ends)
+/* The edges of n cells from the given one on. */
+static int64 *
+place_cells(const EvnTimeBucket *grid, int64 edge, int n)
 {
-	int64 start = edge;
-	int64 end = edge;
+	int64 *edges = palloc(sizeof(int64) * (n + 1));
 
-	for (int i = 0; i < steps; i++)
-		end = evn_time_bucket_next(grid, end);
+	edges[0] = edge;
 	for (int i = 0; i < n; i++)
-	{
-		starts[i] = cumulative ? edge : start;
-		ends[i] = end;
-		start = evn_time_bucket_next(grid, start);
-		end = evn_time_bucket_next(grid, end);
-	}
+		edges[i + 1] = evn_time_bucket_next(grid, edges[i]);
+	return edges;
 }
 
 static int64
@@ -101,43 +98,32 @@ go_back(const EvnTimeBucket *grid, int64 edge, int n)
 static int64
 days_before(int64 ts, int days, text *zone)
 {
-	Datum local =
-		DirectFunctionCall2(timestamptz_zone, PointerGetDatum(zone), TimestampTzGetDatum(ts));
+	Datum local;
 
+	if (TIMESTAMP_NOT_FINITE(ts))
+		return ts;
+	local = DirectFunctionCall2(timestamptz_zone, PointerGetDatum(zone), TimestampTzGetDatum(ts));
 	local = TimestampGetDatum(DatumGetTimestamp(local) - days * USECS_PER_DAY);
 	return DatumGetTimestampTz(DirectFunctionCall2(timestamp_zone, PointerGetDatum(zone), local));
 }
 
-static void
-place_compared(EvnWindows *windows, const EvnWindowRequest *request, const EvnTimeBucket *grid,
-			   int steps)
+static int64 *
+place_compared(const EvnWindows *windows, const EvnWindowRequest *request,
+			   const EvnTimeBucket *grid)
 {
-	text *zone = cstring_to_text(request->timezone);
-	int	  days = request->compare == EVN_COMPARE_DAY ? 1 : 7;
+	text  *zone = cstring_to_text(request->timezone);
+	int	   days = request->compare == EVN_COMPARE_DAY ? 1 : 7;
+	int64 *edges;
 
-	windows->compared_starts = palloc(sizeof(int64) * Max(windows->n, 1));
-	windows->compared_ends = palloc(sizeof(int64) * Max(windows->n, 1));
-	if (windows->n == 0)
-		return;
 	if (request->compare == EVN_COMPARE_PREVIOUS)
-	{
-		place_windows(grid, go_back(grid, windows->starts[0], windows->n), steps,
-					  request->cumulative, windows->n, windows->compared_starts,
-					  windows->compared_ends);
-		return;
-	}
-	for (int i = 0; i < windows->n; i++)
-	{
-		windows->compared_starts[i] = days_before(windows->starts[i], days, zone);
-		windows->compared_ends[i] = days_before(windows->ends[i], days, zone);
-	}
-	/* a local time that did not exist that day is placed late; it is empty */
-	for (int i = windows->n - 2; i >= 0; i--)
-	{
-		windows->compared_starts[i] =
-			Min(windows->compared_starts[i], windows->compared_starts[i + 1]);
-		windows->compared_ends[i] = Min(windows->compared_ends[i], windows->compared_ends[i + 1]);
-	}
+		return place_cells(grid, go_back(grid, windows->edges[0], windows->n), windows->ncells);
+	edges = palloc(sizeof(int64) * (windows->ncells + 1));
+	for (int i = 0; i <= windows->ncells; i++)
+		edges[i] = days_before(windows->edges[i], days, zone);
+	/* a local time that did not exist that day is placed late; its cell is empty */
+	for (int i = windows->ncells - 1; i >= 0; i--)
+		edges[i] = Min(edges[i], edges[i + 1]);
+	return edges;
 }
 
 void
@@ -146,22 +132,18 @@ evn_report_windows(EvnWindows *windows, const EvnWindowRequest *request)
 	EvnTimeBucket	 grid;
 	EvnWindowRequest whole = *request;
 	int64			 first;
-	int				 steps;
 
 	if (whole.slide == NULL)
 		whole.slide = whole.width;
 	evn_time_bucket_init(&grid, whole.slide, NULL, whole.timezone);
-	steps = count_steps(&grid, &whole);
+	windows->steps = count_steps(&grid, &whole);
+	windows->cumulative = whole.cumulative;
 	first = whole.whole ? edge_from(&grid, whole.since) : evn_time_bucket_start(&grid, whole.since);
 	windows->n = count_windows(&grid, first, whole.until);
-	windows->starts = palloc(sizeof(int64) * Max(windows->n, 1));
-	windows->ends = palloc(sizeof(int64) * Max(windows->n, 1));
-	windows->overlap = steps > 1 || whole.cumulative;
-	windows->compared_starts = windows->compared_ends = NULL;
-	place_windows(&grid, first, steps, whole.cumulative, windows->n, windows->starts,
-				  windows->ends);
-	if (whole.compare != EVN_COMPARE_NONE)
-		place_compared(windows, &whole, &grid, steps);
+	windows->ncells = windows->n == 0 ? 0 : windows->n + windows->steps - 1;
+	windows->edges = place_cells(&grid, first, windows->ncells);
+	windows->compared =
+		whole.compare == EVN_COMPARE_NONE ? NULL : place_compared(windows, &whole, &grid);
 }
 
 static int64
@@ -178,11 +160,9 @@ common_divisor(int64 a, int64 b)
 }
 
 int64
-evn_report_windows_grain(int n, const int64 *starts, const int64 *ends)
+evn_report_edges_grain(int64 grain, const int64 *edges, int n)
 {
-	int64 grain = 0;
-
 	for (int i = 0; i < n; i++)
-		grain = common_divisor(common_divisor(grain, starts[i]), ends[i]);
+		grain = common_divisor(grain, edges[i]);
 	return grain;
 }

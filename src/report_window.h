@@ -30,20 +30,29 @@ typedef struct EvnWindowRequest
 	EvnCompare	compare;
 } EvnWindowRequest;
 
-/* [starts[i], ends[i]), both ascending */
+/*
+ * Window i begins with cell i, cumulative ones with the first, and ends with
+ * cell i + steps - 1; cell c is [edges[c], edges[c + 1]).
+ */
 typedef struct EvnWindows
 {
 	int	   n;
-	int64 *starts;
-	int64 *ends;
-	bool   overlap;			/* a time may be in several */
-	int64 *compared_starts; /* NULL without comparison */
-	int64 *compared_ends;
+	int	   steps;
+	bool   cumulative; /* steps is 1 then */
+	int	   ncells;
+	int64 *edges;	 /* ascending */
+	int64 *compared; /* the edges of the cells that these are compared with, or NULL */
 } EvnWindows;
+
+static inline int
+evn_report_window_first(const EvnWindows *windows, int window)
+{
+	return windows->cumulative ? 0 : window;
+}
 
 extern void evn_report_windows(EvnWindows *windows, const EvnWindowRequest *request);
 
-/* What the edges of n windows are multiples of, microseconds; 0 when there are none. */
-extern int64 evn_report_windows_grain(int n, const int64 *starts, const int64 *ends);
+/* What n edges and grain are multiples of, microseconds; 0 when there are none. */
+extern int64 evn_report_edges_grain(int64 grain, const int64 *edges, int n);
 
 #endif /* EVN_REPORT_WINDOW_H */
