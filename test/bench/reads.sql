@@ -35,13 +35,19 @@ END $$;
 \set top5hour 'SELECT * FROM evilnet.top_cities(''reads'', ''2026-01-01 22:00+00'', ''2026-01-01 23:00+00'', n => 5)'
 \set trend 'SELECT * FROM evilnet.city_counts(''reads'', ''5 minutes'', ''2026-01-01 22:15+00'', ''2026-01-01 23:15+00'')'
 \set hopping 'SELECT * FROM evilnet.city_counts(''reads'', ''5 minutes'', ''2026-01-01 00:00+00'', ''2026-01-02 00:00+00'', cities => ''{Toronto}'', slide => ''1 minute'')'
+\set sliding 'SELECT * FROM evilnet.city_counts(''reads'', ''12 hours'', ''2026-01-01 00:00+00'', ''2026-01-02 00:00+00'', cities => ''{Toronto}'', slide => ''1 minute'')'
+\set cumulative 'SELECT * FROM evilnet.city_counts(''reads'', ''1 minute'', ''2026-01-01 00:00+00'', ''2026-01-02 00:00+00'', cities => ''{Toronto}'', cumulative => true)'
+\set hourall 'SELECT * FROM evilnet.city_counts(''reads'', ''1 hour'', ''2026-01-01 22:00+00'', ''2026-01-01 23:00+00'')'
 \set series 'SELECT * FROM evilnet.city_series(''reads'', ''1 minute'', ''2026-01-01 00:00+00'', ''2026-01-02 00:00+00'', cities => ''{Toronto}'')'
 SELECT 'buckets', count(*) FROM reads_by_city_slots;
 SELECT 'top 100 of a day', pg_temp.took(:'top100');
 SELECT 'top 5 of 60 minutes', pg_temp.took(:'top5');
 SELECT 'top 5 of an hour', pg_temp.took(:'top5hour');
 SELECT 'trend of all cities', pg_temp.took(:'trend');
+SELECT 'hour of all cities', pg_temp.took(:'hourall');
 SELECT 'hopping windows', pg_temp.took(:'hopping');
+SELECT 'sliding windows', pg_temp.took(:'sliding');
+SELECT 'cumulative windows', pg_temp.took(:'cumulative');
 SELECT 'series', pg_temp.took(:'series');
 -- the same from the buckets themselves: an independent recount
 SELECT 'differences', count(*) FROM (

@@ -93,7 +93,8 @@ def print_reads(measures):
     if measures["differences"] != [0]:
         sys.exit("a report counts otherwise than the buckets")
     print(f"Reports of {measures['buckets'][0]:,.0f} buckets, 24 hours of 5,000 cities by the minute, with roll-ups; best of 7:")
-    for name in ("top 100 of a day", "top 5 of 60 minutes", "top 5 of an hour", "trend of all cities", "hopping windows", "series"):
+    for name in ("top 100 of a day", "top 5 of 60 minutes", "top 5 of an hour", "trend of all cities", "hour of all cities",
+                 "hopping windows", "sliding windows", "cumulative windows", "series"):
         print(f"  {name}: {measures[name][0] * 1000:.1f} ms")
 
 
