@@ -540,7 +540,7 @@ find_coverage(Report *report, bool compared)
 
 /* ---- rows */
 
-/* NO_COUNTS: nobody knows, or nothing says */
+/* nobody knows, or the report does not say */
 static const EvnCounts no_counts = {.tweets = -1};
 static const EvnCounts zero_counts = {0};
 
