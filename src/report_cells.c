@@ -260,16 +260,18 @@ evn_report_cells_cities(const EvnCells *cells, int *n)
  */
 typedef struct Moving
 {
-	EvnCells		*cells;
-	const City		*city;
-	int				 low;
-	int				 middle;
-	int				 high;
-	int64			 tweets;
-	int64			 retweets;
-	struct varlena **leaving; /* by cell below middle: the union of it and those after it */
-	struct varlena	*come;	  /* the union of those from middle on */
-	bool			 come_is_own;
+	EvnCells   *cells;
+	const City *city;
+	int			low;
+	int			middle;
+	int			high;
+	int64		tweets;
+	int64		retweets;
+	struct varlena *
+		*leaving; /* of the cells from first to middle: the union of each and those after it */
+	int	 first;
+	struct varlena *come; /* the union of those from middle on */
+	bool			come_is_own;
 } Moving;
 
 static void
@@ -297,15 +299,14 @@ turn_round(Moving *moving)
 	moving->come = NULL;
 	moving->come_is_own = false;
 	MemoryContextReset(moving->cells->scratch);
+	moving->first = moving->low;
 	moving->leaving = MemoryContextAllocHuge(
 		moving->cells->scratch, sizeof(*moving->leaving) * (moving->high - moving->low));
 	for (int i = moving->high - 1; i > moving->low; i--)
 	{
 		sum = unite(moving->cells, sum, moving->city->cells[i].sketch);
-		moving->leaving[i - moving->low] = sum;
+		moving->leaving[i - moving->first] = sum;
 	}
-	/* by number of the cell */
-	moving->leaving -= moving->low;
 	moving->middle = moving->high;
 }
 
@@ -324,7 +325,8 @@ let_out(Moving *moving)
 static int64
 count_moving(const Moving *moving)
 {
-	struct varlena *leaving = moving->low < moving->middle ? moving->leaving[moving->low] : NULL;
+	struct varlena *leaving =
+		moving->low < moving->middle ? moving->leaving[moving->low - moving->first] : NULL;
 	struct varlena *sum;
 	int64			authors;
 

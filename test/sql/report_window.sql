@@ -56,6 +56,34 @@ SELECT * FROM windows('5 minutes', '2026-01-01 00:00:00.000001', '2026-01-01 00:
 SELECT * FROM windows('5 minutes', '2026-01-01 00:05', '2026-01-01 00:10', 'UTC');
 SELECT * FROM windows('5 minutes', '2026-01-01 00:06', '2026-01-01 00:09', 'UTC');
 SELECT * FROM windows('5 minutes', '2026-01-01 00:05', '2026-01-01 00:05', 'UTC');
+-- without end: from the window that holds the first bucket to the one that holds the last
+CREATE FUNCTION without_end(width interval, since timestamptz, until timestamptz, zone text, OUT rows bigint, OUT first timestamptz, OUT last timestamptz, OUT posts_outside bigint)
+BEGIN ATOMIC
+	WITH c AS MATERIALIZED (SELECT * FROM evilnet.city_counts('posted', width, since, until, timezone => zone))
+	SELECT count(*), min(window_start), max(window_end),
+		-- of those that the span asks for
+		(SELECT count(*) FROM posted p WHERE NOT EXISTS (SELECT FROM c WHERE c.city_id = p.city_id AND p.created_at >= c.window_start AND p.created_at < c.window_end)
+			AND (since = '-infinity' OR p.created_at >= since) AND (until = 'infinity' OR p.created_at < until))
+	FROM c;
+END;
+SELECT (SELECT min(created_at) FROM posted) AS first_post, (SELECT max(created_at) FROM posted) AS last_post;
+SELECT * FROM without_end('1 day', '-infinity', 'infinity', 'UTC');
+SELECT * FROM without_end('1 month', '-infinity', 'infinity', 'America/Toronto');
+SELECT * FROM without_end('1 day', '-infinity', '2025-03-10', 'UTC');
+SELECT * FROM without_end('1 day', '2025-11-02', 'infinity', 'UTC');
+SELECT * FROM without_end('1 day', '-infinity', '2020-01-01', 'UTC');
+SELECT * FROM without_end('1 day', '2030-01-01', 'infinity', 'UTC');
+SELECT * FROM without_end('1 day', 'infinity', 'infinity', 'UTC');
+SELECT * FROM without_end('1 day', '-infinity', '-infinity', 'UTC');
+SELECT * FROM without_end('10000 years', '-infinity', 'infinity', 'UTC');
+SELECT * FROM without_end('1 minute', '-infinity', 'infinity', 'UTC');
+SELECT count(*), count(compared_tweets) FROM evilnet.city_series('posted', '1 day', '-infinity', 'infinity', compare => 'week', timezone => 'America/Toronto');
+SELECT count(*) FROM evilnet.city_series('posted', '5000 years', '-infinity', 'infinity', compare => 'previous');
+SELECT count(*) FROM evilnet.city_series('posted', '5000 years', '-infinity', 'infinity', compare => 'day', timezone => 'America/Toronto');
+SELECT count(*) FROM evilnet.city_series('posted', '1 day', '4713-01-01 BC', '4713-01-05 BC', cities => '{Toronto}', compare => 'week', timezone => 'America/Toronto');
+SELECT count(*) FROM evilnet.city_series('posted', '1 day', '4714-11-24 BC', '4714-11-26 BC', cities => '{Toronto}', compare => 'previous');
+SELECT count(*) FROM evilnet.city_series('posted', '1 year', '294275-01-01', 'infinity', cities => '{Toronto}', compare => 'week', timezone => 'America/Toronto');
+SELECT count(*) FROM evilnet.city_series('posted', '1 year', '294275-01-01', '294276-12-31', cities => '{Toronto}', compare => 'week', timezone => 'America/Toronto');
 -- many
 SELECT count(*), min(window_start), max(window_end) FROM windows('1 minute', '2025-01-01', '2025-03-11 10:40', 'UTC');
 SELECT count(*) FROM windows('1 minute', '2025-01-01', '2025-03-11 10:40:01', 'UTC');
@@ -189,7 +217,7 @@ expected AS MATERIALIZED (SELECT w, w + interval '45 minutes', s.tweets, s.autho
 SELECT count(*), (SELECT count(*) FROM (TABLE report EXCEPT ALL TABLE expected) x) AS different FROM report;
 
 SET client_min_messages = warning;
-DROP FUNCTION windows, differences, recount;
+DROP FUNCTION windows, without_end, differences, recount;
 DROP TABLE request, many;
 SELECT evilnet.drop_stream('posted');
 DROP SERVER window_bus;
