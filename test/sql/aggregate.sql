@@ -53,7 +53,9 @@ $$;
 CREATE PROCEDURE await_builder() LANGUAGE plpgsql AS $$
 BEGIN
 	FOR i IN 1 .. 6000 LOOP
-		IF NOT EXISTS (SELECT FROM evilnet.stat_continuous_aggregate WHERE state NOT IN ('complete', 'paused') OR replaces IS NOT NULL) THEN
+		IF NOT EXISTS (SELECT FROM evilnet.stat_continuous_aggregate WHERE state NOT IN ('complete', 'paused') OR replaces IS NOT NULL)
+			-- its commit is seen a moment before names lead to the new tables; locks are let go of after that
+			AND NOT EXISTS (SELECT FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND locktype = 'relation' AND pid <> pg_backend_pid()) THEN
 			RETURN;
 		END IF;
 		COMMIT;
