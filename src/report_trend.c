@@ -549,7 +549,7 @@ query_time(const Trend *trend, const char *sql)
 	EvnSpi spi;
 
 	evn_spi_begin(&spi, trend->source.owner);
-	evn_spi_exec(sql, SPI_OK_SELECT);
+	evn_spi_read(sql, 0, NULL, NULL, NULL);
 	value = evn_spi_value_or_null(0, 1, &isnull);
 	evn_spi_end(&spi);
 	return isnull ? DT_NOEND : DatumGetTimestampTz(value);

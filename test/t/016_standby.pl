@@ -37,6 +37,19 @@ is($standby->safe_psql('postgres', 'SELECT count(*), (SELECT sum(tweets) FROM tw
 	'20|20', 'the standby has the same rows and counts');
 is($standby->safe_psql('postgres', 'SELECT stream, worker, state, pid, messages FROM evilnet.stat_stream'),
 	'tweets|0|waiting||20', 'stat_stream can be read there');
+# all reports, one after the other
+my $span = q{since => now() - interval '1 day', until => now() + interval '1 minute'};
+is($standby->safe_psql('postgres', $_->[0]), $_->[1], "the standby reports: $_->[0]")
+  foreach [ qq{SELECT sum(tweets) FROM evilnet.city_counts('tweets', '1 hour', '-infinity', 'infinity', timezone => 'local')}, '20' ],
+  [ qq{SELECT sum(tweets) FROM evilnet.city_series('tweets', '1 day', '-infinity', 'infinity', compare => 'week')}, '20' ],
+  [ qq{SELECT city, tweets, authors FROM evilnet.top_cities('tweets', $span)}, 'Toronto|20|7' ],
+  [ qq{SELECT city, tweets FROM evilnet.bottom_cities('tweets', $span)}, 'Toronto|20' ],
+  [ qq{SELECT jsonb_array_length(evilnet.city_map('tweets', $span) -> 'features')}, '1' ],
+  [ q{SELECT count(*) FROM evilnet.trending_cities('tweets', now(), covered => false)}, '0' ],
+  [ q{SELECT count(*) FROM evilnet.trending_hashtags('tweets', 'Toronto', covered => false)}, '0' ],
+  [ q{SELECT count(*) > 0 FROM evilnet.coverage('tweets')}, 't' ],
+  [ q{SELECT count(*) FROM evilnet.stat_retention}, '2' ],
+  [ q{SELECT count(*) FROM evilnet.stat_schedule}, '0' ];
 is(scalar(processes($standby, 'evilnet')), 0, 'no process of evilnet runs there');
 sql_fails($standby, 'postgres', q{SELECT evilnet.pause('tweets')}, '25006', 'read-only transaction', 'a stream cannot be paused there');
 unlike(slurp_file($standby->logfile), qr/\] evilnet |evilnet.*ERROR/, 'nothing of evilnet is in its log');

@@ -62,6 +62,9 @@ diag(sprintf('precision %.3f, recall %.3f', $right / $found, $caught / $bursts))
 cmp_ok($right / $found, '>=', 0.9, 'nine of ten trends are bursts');
 cmp_ok($caught / $bursts, '>=', 0.8, 'four of five bursts of at least three times and 30 posts are found');
 
+is(sql(q{SELECT count(*) FROM found f WHERE f.tweets <> (SELECT sum(s.tweets) FROM sim_by_city_slots s
+	WHERE s.city_id = f.city_id AND s.bucket >= f.window_start AND s.bucket < f.window_end)}), '0', 'their posts are those of the window');
+
 # --- the outage, from 12:00 to 12:45
 
 is(sql(q{SELECT count(*) FROM found WHERE window_end > '2026-06-14 12:00+00' AND window_start < '2026-06-14 12:45+00'}), '0',
