@@ -145,16 +145,39 @@ include_buckets(const Report *report, const EvnRollup *rollup, int64 *since, int
 	*until = Max(*until, DatumGetTimestampTz(last) + rollup->width);
 }
 
-/* A span without end is that of the buckets that are there. */
+/* At most this long, whatever the zone. */
+static int64
+longest(const Interval *width)
+{
+	return width->time + (width->day + INT64CONST(31) * width->month) * (25 * USECS_PER_HOUR);
+}
+
+/*
+ * Empty windows are shown only where gaps are filled, or counted on from one to
+ * the next; so a long span can be cut to that of the buckets.
+ */
+static bool
+may_cut_span(const Report *report)
+{
+	const EvnWindowRequest *request = &report->request;
+	double					length = (double) request->until - (double) request->since;
+
+	return report->fill == FILL_NOT && !request->cumulative &&
+		   request->compare != EVN_COMPARE_PREVIOUS &&
+		   length > (double) EVN_REPORT_MAX_WINDOWS * USECS_PER_MINUTE;
+}
+
+/* A span without end, or longer than needed, is that of the buckets that are there. */
 static void
 bound_span(Report *report)
 {
 	EvnWindowRequest *request = &report->request;
+	bool			  cut = may_cut_span(report);
 	int64			  since = DT_NOEND;
 	int64			  until = DT_NOBEGIN;
 	ListCell		 *cell;
 
-	if (!TIMESTAMP_NOT_FINITE(request->since) && !TIMESTAMP_NOT_FINITE(request->until))
+	if (!cut && !TIMESTAMP_NOT_FINITE(request->since) && !TIMESTAMP_NOT_FINITE(request->until))
 		return;
 	foreach(cell, report->source.rollups)
 		include_buckets(report, lfirst(cell), &since, &until);
@@ -163,8 +186,10 @@ bound_span(Report *report)
 		request->since = since;
 		request->whole = false;
 	}
-	if (TIMESTAMP_IS_NOEND(request->until))
-		request->until = until;
+	else if (cut)
+		request->since = Max(request->since, since - longest(request->width));
+	if (cut || TIMESTAMP_IS_NOEND(request->until))
+		request->until = Min(request->until, until);
 	/* there may be none, or all of them on the other side */
 	if (TIMESTAMP_NOT_FINITE(request->since) || TIMESTAMP_NOT_FINITE(request->until) ||
 		request->since > request->until)

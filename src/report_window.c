@@ -15,8 +15,6 @@
 #include "stream.h"
 #include "time_bucket.h"
 
-#define MAX_WINDOWS 100000
-
 /* How many slides a window is long. */
 static int
 count_steps(const EvnTimeBucket *grid, const EvnWindowRequest *request)
@@ -41,7 +39,7 @@ count_steps(const EvnTimeBucket *grid, const EvnWindowRequest *request)
 					   evn_stream_interval_text(request->slide)),
 			 errhint(
 				 "Days and months are no number of minutes; write 24 hours for a day by the clock.")));
-	if (whole.width / grid->width > MAX_WINDOWS)
+	if (whole.width / grid->width > EVN_REPORT_MAX_WINDOWS)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("a window of %s every %s is too many windows",
 							   evn_stream_interval_text(request->width),
@@ -66,9 +64,9 @@ count_windows(const EvnTimeBucket *grid, int64 first, int64 until)
 	for (int64 edge = first; edge < until; edge = evn_time_bucket_next(grid, edge))
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (n++ == MAX_WINDOWS)
+		if (n++ == EVN_REPORT_MAX_WINDOWS)
 			ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-							errmsg("the report has more than %d windows", MAX_WINDOWS),
+							errmsg("the report has more than %d windows", EVN_REPORT_MAX_WINDOWS),
 							errhint("Choose a longer width or slide, or a shorter span of time.")));
 	}
 	return n;

@@ -10,6 +10,8 @@
 
 #include "utils/timestamp.h"
 
+#define EVN_REPORT_MAX_WINDOWS 100000
+
 typedef enum EvnCompare
 {
 	EVN_COMPARE_NONE,

@@ -178,7 +178,7 @@ SELECT * FROM evilnet.city_counts('seen', fill => 'nothing');
 SELECT * FROM evilnet.city_counts('seen', '10 minutes', slide => '3 minutes');
 SELECT * FROM evilnet.city_counts('seen', '1 day', slide => '1 hour');
 SELECT * FROM evilnet.city_counts('seen', '1 hour', slide => '1 hour', cumulative => true);
-SELECT * FROM evilnet.city_counts('seen', '1 minute', '2000-01-01', '2026-01-01');
+SELECT * FROM evilnet.city_counts('seen', '1 minute', '2000-01-01', '2026-01-01', fill => 'zero');
 SELECT * FROM evilnet.city_counts('seen', timezone => 'Mars/Olympus');
 SELECT * FROM evilnet.city_series('seen', compare => 'year');
 SELECT evilnet.create_rollup('seen', '7 minutes');

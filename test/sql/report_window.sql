@@ -133,7 +133,10 @@ INSERT INTO request (width, since, until, zone, slide, cumulative) VALUES
 	('24 hours', '2025-12-30 00:00', '2026-01-05', 'UTC', '10 minutes', false),
 	('10 minutes', '2025-12-30 00:00', '2026-01-05', 'UTC', NULL, true),
 	('1 hour', '2031-01-01', '2031-01-02', 'UTC', NULL, false),
-	('1 hour', '2025-06-01', '2025-06-02', 'UTC', NULL, false);
+	('1 hour', '2025-06-01', '2025-06-02', 'UTC', NULL, false),
+	-- far more windows than a report may have, were the empty ones counted
+	('6 hours', '1900-01-01', '2100-01-01', 'Europe/London', '3 hours', false),
+	('1 day', '4000-01-01 BC', '9000-01-01', 'America/Toronto', NULL, false);
 SELECT r.n, r.width, r.slide, r.cumulative, r.zone, d.* FROM request r, differences(width, since, until, zone, slide, cumulative) d ORDER BY n;
 -- each city by its own day
 BEGIN;

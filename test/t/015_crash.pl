@@ -34,16 +34,20 @@ sub publish_many
 	return;
 }
 
-# Returns when some posts are stored, and more are to come.
+# Returns when some posts are stored, and more are to come.  The workers may be
+# done before they are looked at: then they are given more.
 sub in_the_middle
 {
-	my $before = $published;
-
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	publish_many(10000);
-	wait_for($node, "SELECT count(*) > $before FROM tweets", 't', 'some posts are stored');
-	cmp_ok(sql('SELECT count(*) FROM tweets'), '<', $published, 'but not all');
-	return;
+	foreach my $try (1 .. 20)
+	{
+		my $before = $published;
+
+		publish_many(10000);
+		wait_for($node, "SELECT count(*) > $before FROM tweets", 't', 'some posts are stored');
+		return pass('but not all') if sql('SELECT count(*) FROM tweets') < $published;
+	}
+	return fail('but not all');
 }
 
 # With dedup off, what was read twice would be there twice.
