@@ -762,6 +762,21 @@ read_from_storage(EvnAggregateQuery *result, AttrNumber rows_column)
 	rte->eref->colnames = lappend(rte->eref->colnames, makeString(pstrdup(EVN_SLOT_COLUMN)));
 }
 
+/*
+ * Rows of one group may cancel each other out in several slots: one has what
+ * another took away.  For sums that makes no difference, but there would be a
+ * group where there is none, and a zero that is to be null.
+ */
+static char *
+merged_source(const EvnAggregateQuery *result, const EvnAggregateQuery *parent)
+{
+	EvnAggregateMerged merged = evn_aggregate_query_merged(parent, "s", true);
+
+	return psprintf("SELECT %s, 0 AS %s FROM %s s GROUP BY %s HAVING evilnet.total(s.%s) <> 0",
+					merged.columns, EVN_SLOT_COLUMN, evn_spi_qualified_name(result->source.storage),
+					merged.keys, EVN_ROWS_COLUMN);
+}
+
 static void
 read_source(EvnAggregateQuery *result)
 {
@@ -781,6 +796,8 @@ read_source(EvnAggregateQuery *result)
 	read_columns(result, parent);
 	if (parent != NULL)
 		read_from_storage(result, parent->ncolumns);
+	if (parent != NULL && parent->can_negate && !result->can_negate)
+		result->merged_source = merged_source(result, parent);
 }
 
 EvnAggregateQuery *
@@ -902,6 +919,29 @@ time_comparison(const char *operator, Index varno, AttrNumber attno, int64 ts)
 	return (Node *) clause;
 }
 
+/* Let the entry read that query instead of a relation with the same columns. */
+static void
+read_from_query(RangeTblEntry *rte, const char *sql)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	RawStmt		 *raw;
+	Query		 *query;
+	EvnSpi		  spi;
+
+	evn_spi_begin(&spi, InvalidOid);
+	raw = linitial_node(RawStmt, pg_parse_query(sql));
+	query = parse_analyze_fixedparams(raw, sql, NULL, 0, NULL);
+	MemoryContextSwitchTo(caller);
+	rte->subquery = copyObject(query);
+	evn_spi_end(&spi);
+	rte->rtekind = RTE_SUBQUERY;
+	rte->relid = InvalidOid;
+	rte->relkind = 0;
+	rte->rellockmode = 0;
+	rte->inh = false;
+	evn_rte_forget_permissions(rte);
+}
+
 Query *
 evn_aggregate_query_over_source(const EvnAggregateQuery *query, int64 since, int64 until)
 {
@@ -911,6 +951,8 @@ evn_aggregate_query_over_source(const EvnAggregateQuery *query, int64 since, int
 	quals = lappend(quals, time_comparison(">=", query->rtindex, query->source_time, since));
 	quals = lappend(quals, time_comparison("<", query->rtindex, query->source_time, until));
 	copy->jointree->quals = (Node *) make_ands_explicit(quals);
+	if (query->merged_source != NULL)
+		read_from_query(rt_fetch(query->rtindex, copy->rtable), query->merged_source);
 	return copy;
 }
 

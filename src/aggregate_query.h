@@ -62,10 +62,11 @@ typedef struct EvnAggregateQuery
 	EvnAggregateColumn *columns;
 	int					bucket; /* the time bucket, an index into columns */
 	EvnTimeBucket		time_bucket;
-	AttrNumber			source_time;  /* the source's column it is made of */
-	bool				can_negate;	  /* deleted rows can be taken away column by column */
-	bool				has_lookups;  /* reads other tables, whose rows may change */
-	bool				has_sketches; /* has aggregates of extensions, whose states may be large */
+	AttrNumber			source_time;   /* the source's column it is made of */
+	bool				can_negate;	   /* deleted rows can be taken away column by column */
+	bool				has_lookups;   /* reads other tables, whose rows may change */
+	bool				has_sketches;  /* has aggregates of extensions, whose states may be large */
+	char			   *merged_source; /* query to read instead of the source's storage, or NULL */
 	List			   *reasons; /* EvnAggregateReason: why it cannot be kept; NIL when it can */
 } EvnAggregateQuery;
 

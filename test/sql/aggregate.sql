@@ -644,6 +644,27 @@ REVOKE USAGE ON FOREIGN SERVER agg_bus FROM agg_owner;
 DROP ROLE agg_owner, agg_member, agg_stranger;
 
 -- ---------------------------------------------------------------------------
+-- A group that one worker filled and another one emptied
+-- ---------------------------------------------------------------------------
+
+SELECT evilnet.create_continuous_aggregate('by_lang',
+	$$SELECT evilnet.time_bucket('1 minute', created_at) AS bucket, lang, count(*) AS tweets FROM tweets GROUP BY 1, 2$$, in_background => false);
+-- sums that are null without such rows, which no count tells
+SELECT evilnet.create_continuous_aggregate('not_french',
+	$$SELECT evilnet.time_bucket('1 hour', bucket) AS bucket, sum(tweets) FILTER (WHERE lang <> 'fr') AS tweets FROM by_lang GROUP BY 1$$, in_background => false);
+SELECT evilnet.create_continuous_aggregate('not_french_a_day',
+	$$SELECT evilnet.time_bucket('1 day', bucket) AS bucket, sum(tweets) AS tweets FROM not_french GROUP BY 1$$, in_background => false);
+SELECT rows FROM evilnet.store_messages('tweets', ARRAY[post(900, '2026-02-20 01:00+00', lang => 'en'), post(901, '2026-02-20 01:00+00', lang => 'fr')]);
+SELECT deletes FROM evilnet.store_messages('tweets', ARRAY[gone(900)], 1);
+SELECT lang, tweets, evilnet_rows, evilnet_slot FROM by_lang_slots WHERE bucket = '2026-02-20 01:00+00' ORDER BY lang, evilnet_slot;
+SELECT tweets FROM not_french WHERE bucket = '2026-02-20 01:00+00';
+SELECT tweets FROM not_french_a_day WHERE bucket = '2026-02-20 00:00+00';
+SELECT * FROM recount('not_french');
+SELECT * FROM recount('not_french_a_day');
+SELECT evilnet.refresh_continuous_aggregate('not_french');
+SELECT * FROM recount('not_french');
+
+-- ---------------------------------------------------------------------------
 -- Transactions that may not write
 -- ---------------------------------------------------------------------------
 
