@@ -47,6 +47,9 @@ enum
 /* filled gaps come easily: a month by the minute of 5,000 cities is 216 million */
 #define MAX_ROWS INT64CONST(10000000)
 
+/* of all zones together: each city's own are a few hundred */
+#define MAX_WINDOWS 10000000
+
 /* the windows of cities of one zone, and the state of each in evilnet.coverage */
 typedef struct Zone
 {
@@ -80,6 +83,7 @@ typedef struct Report
 	EvnReportCities	 cities;
 	EvnWindowRequest request;
 	List			*zones; /* Zone: one, or with the cities' own zones many */
+	int				 nwindows;
 	bool			 local;
 	Fill			 fill;
 	EvnCells		*cells;
@@ -242,6 +246,9 @@ add_zone(Report *report, char *name)
 	zone->name = name;
 	report->request.timezone = name;
 	evn_report_windows(&zone->windows, &report->request);
+	report->nwindows += zone->windows.n;
+	if (report->nwindows > MAX_WINDOWS)
+		evn_report_windows_too_many(MAX_WINDOWS);
 	report->zones = lappend(report->zones, zone);
 }
 

@@ -56,6 +56,14 @@ edge_from(const EvnTimeBucket *grid, int64 ts)
 	return start == ts ? ts : evn_time_bucket_next(grid, start);
 }
 
+void
+evn_report_windows_too_many(int limit)
+{
+	ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					errmsg("the report has more than %d windows", limit),
+					errhint("Choose a longer width or slide, or a shorter span of time.")));
+}
+
 static int
 count_windows(const EvnTimeBucket *grid, int64 first, int64 until)
 {
@@ -65,9 +73,7 @@ count_windows(const EvnTimeBucket *grid, int64 first, int64 until)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (n++ == EVN_REPORT_MAX_WINDOWS)
-			ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-							errmsg("the report has more than %d windows", EVN_REPORT_MAX_WINDOWS),
-							errhint("Choose a longer width or slide, or a shorter span of time.")));
+			evn_report_windows_too_many(EVN_REPORT_MAX_WINDOWS);
 	}
 	return n;
 }
