@@ -47,8 +47,8 @@ enum
 /* filled gaps come easily: a month by the minute of 5,000 cities is 216 million */
 #define MAX_ROWS INT64CONST(10000000)
 
-/* of all zones together: each city's own are a few hundred */
-#define MAX_WINDOWS 10000000
+/* a span that is worth finding out where the buckets are */
+#define LONG_SPAN (INT64CONST(60) * USECS_PER_DAY)
 
 /* the windows of cities of one zone, and the state of each in evilnet.coverage */
 typedef struct Zone
@@ -153,7 +153,10 @@ include_buckets(const Report *report, const EvnRollup *rollup, int64 *since, int
 static int64
 longest(const Interval *width)
 {
-	return width->time + (width->day + INT64CONST(31) * width->month) * (25 * USECS_PER_HOUR);
+	double days = width->day + 31.0 * width->month;
+
+	/* a width that is too long is refused later */
+	return (int64) Min(width->time + days * 25 * USECS_PER_HOUR, 1e18);
 }
 
 /*
@@ -164,11 +167,11 @@ static bool
 may_cut_span(const Report *report)
 {
 	const EvnWindowRequest *request = &report->request;
-	double					length = (double) request->until - (double) request->since;
 
+	/* either may be infinite */
 	return report->fill == FILL_NOT && !request->cumulative &&
 		   request->compare != EVN_COMPARE_PREVIOUS &&
-		   length > (double) EVN_REPORT_MAX_WINDOWS * USECS_PER_MINUTE;
+		   (double) request->until - (double) request->since > LONG_SPAN;
 }
 
 /* A span without end, or longer than needed, is that of the buckets that are there. */
@@ -247,8 +250,9 @@ add_zone(Report *report, char *name)
 	report->request.timezone = name;
 	evn_report_windows(&zone->windows, &report->request);
 	report->nwindows += zone->windows.n;
-	if (report->nwindows > MAX_WINDOWS)
-		evn_report_windows_too_many(MAX_WINDOWS);
+	/* the cities' own zones are a few hundred */
+	if (report->nwindows > EVN_REPORT_MAX_WINDOWS)
+		evn_report_windows_too_many();
 	report->zones = lappend(report->zones, zone);
 }
 

@@ -57,10 +57,10 @@ edge_from(const EvnTimeBucket *grid, int64 ts)
 }
 
 void
-evn_report_windows_too_many(int limit)
+evn_report_windows_too_many(void)
 {
 	ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-					errmsg("the report has more than %d windows", limit),
+					errmsg("the report has more than %d windows", EVN_REPORT_MAX_WINDOWS),
 					errhint("Choose a longer width or slide, or a shorter span of time.")));
 }
 
@@ -73,7 +73,7 @@ count_windows(const EvnTimeBucket *grid, int64 first, int64 until)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (n++ == EVN_REPORT_MAX_WINDOWS)
-			evn_report_windows_too_many(EVN_REPORT_MAX_WINDOWS);
+			evn_report_windows_too_many();
 	}
 	return n;
 }

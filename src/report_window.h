@@ -10,7 +10,7 @@
 
 #include "utils/timestamp.h"
 
-#define EVN_REPORT_MAX_WINDOWS 1000000
+#define EVN_REPORT_MAX_WINDOWS 10000000
 
 typedef enum EvnCompare
 {
@@ -54,8 +54,8 @@ evn_report_window_first(const EvnWindows *windows, int window)
 
 extern void evn_report_windows(EvnWindows *windows, const EvnWindowRequest *request);
 
-/* The report would have more than limit windows. */
-extern void evn_report_windows_too_many(int limit);
+/* The report would have more than EVN_REPORT_MAX_WINDOWS windows. */
+extern void evn_report_windows_too_many(void);
 
 /* What n edges and grain are multiples of, microseconds; 0 when there are none. */
 extern int64 evn_report_edges_grain(int64 grain, const int64 *edges, int n);
