@@ -72,11 +72,12 @@ PROVE_TESTS ?= test/t/*.pl
 PG_CPPFLAGS = -Isrc -MMD -MP -DEVN_VERSION='"$(EXTVERSION)"'
 
 PKG_CONFIG ?= pkg-config
-ifneq (0,$(shell $(PKG_CONFIG) --exists rdkafka 2>/dev/null; echo $$?))
-$(error librdkafka not found by $(PKG_CONFIG): `make setup` installs it)
+LIBRARIES = rdkafka libarchive
+ifneq (0,$(shell $(PKG_CONFIG) --exists $(LIBRARIES) 2>/dev/null; echo $$?))
+$(error $(shell $(PKG_CONFIG) --print-errors --exists $(LIBRARIES) 2>&1): `make setup` installs $(LIBRARIES))
 endif
-PG_CPPFLAGS += $(shell $(PKG_CONFIG) --cflags rdkafka)
-SHLIB_LINK = $(shell $(PKG_CONFIG) --libs rdkafka)
+PG_CPPFLAGS += $(shell $(PKG_CONFIG) --cflags $(LIBRARIES))
+SHLIB_LINK = $(shell $(PKG_CONFIG) --libs $(LIBRARIES))
 
 # PostgreSQL's own headers and calling conventions hold unused parameters
 # (fmgr, hooks), mixed signs (its macros) and partial initializers; everything

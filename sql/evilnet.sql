@@ -46,6 +46,15 @@ LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'evn_produce';
 COMMENT ON FUNCTION evilnet.produce(name, text, text[], text[]) IS
 'publish messages to a topic and wait until the broker has them; returns how many; published at once, whatever becomes of the transaction; a null message is a record without a value; needs USAGE on the server';
 
+CREATE FUNCTION evilnet.http_fdw_validator(options text[], catalog oid) RETURNS void
+LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'evn_http_servers_validate';
+COMMENT ON FUNCTION evilnet.http_fdw_validator(text[], oid) IS
+'checks the options of evilnet_http servers and user mappings';
+
+CREATE FOREIGN DATA WRAPPER evilnet_http VALIDATOR evilnet.http_fdw_validator;
+COMMENT ON FOREIGN DATA WRAPPER evilnet_http IS
+'social networks, and archives of their posts, that sources fetch from; secrets go into user mappings';
+
 -- (end of servers)
 
 -- ---------------------------------------------------------------------------
@@ -341,8 +350,8 @@ COMMENT ON FUNCTION evilnet.home() IS 'identity of this database: system identif
 
 CREATE TABLE evilnet.stream (
 	stream regclass PRIMARY KEY,
-	server name NOT NULL,
-	topic text NOT NULL CHECK (topic <> ''),
+	server name,
+	topic text CHECK (topic <> ''),
 	start_at text NOT NULL,
 	workers int NOT NULL CHECK (workers BETWEEN 1 AND 64),
 	dedup boolean NOT NULL,
@@ -361,12 +370,13 @@ CREATE TABLE evilnet.stream (
 	stop_reason text,
 	home text NOT NULL DEFAULT evilnet.home(),
 	created_at timestamptz NOT NULL DEFAULT now(),
-	CHECK (store OR NOT (dedup OR keep_raw))
+	CHECK (store OR NOT (dedup OR keep_raw)),
+	CHECK ((server IS NULL) = (topic IS NULL))
 );
-COMMENT ON TABLE evilnet.stream IS 'streams of this database: a Kafka topic each, stored into a table and counted';
+COMMENT ON TABLE evilnet.stream IS 'streams of this database: posts of a Kafka topic each, or of what stores into them, in a table and counted';
 COMMENT ON COLUMN evilnet.stream.stream IS 'the stream''s table';
-COMMENT ON COLUMN evilnet.stream.server IS 'foreign server of wrapper evilnet_kafka';
-COMMENT ON COLUMN evilnet.stream.topic IS 'Kafka topic';
+COMMENT ON COLUMN evilnet.stream.server IS 'foreign server of wrapper evilnet_kafka; null for a stream without a topic';
+COMMENT ON COLUMN evilnet.stream.topic IS 'Kafka topic; null for none';
 COMMENT ON COLUMN evilnet.stream.start_at IS 'where partitions without a stored position start: earliest, latest, or a timestamp';
 COMMENT ON COLUMN evilnet.stream.workers IS 'number of worker processes; worker w reads the partitions p with p mod workers = w';
 COMMENT ON COLUMN evilnet.stream.dedup IS 'posts whose id is already stored are dropped and counted as duplicates';
@@ -758,8 +768,8 @@ COMMENT ON EVENT TRIGGER evilnet_follow_owner IS 'what belongs to a stream follo
 
 CREATE FUNCTION evilnet.create_stream(
 	name text,
-	server name,
-	topic text,
+	server name DEFAULT NULL,
+	topic text DEFAULT NULL,
 	start_at text DEFAULT 'earliest',
 	workers int DEFAULT 1,
 	dedup boolean DEFAULT NULL,
@@ -775,7 +785,7 @@ CREATE FUNCTION evilnet.create_stream(
 RETURNS regclass
 LANGUAGE C AS 'MODULE_PATHNAME', 'evn_admin_create_stream';
 COMMENT ON FUNCTION evilnet.create_stream(text, name, text, text, int, boolean, boolean, boolean, text, float8, interval, int, int, interval, boolean) IS
-'create a table that is filled from a Kafka topic, and the continuous aggregate <name>_by_city over it; needs USAGE on the server; workers start at commit';
+'create a table that is filled from a Kafka topic, and the continuous aggregate <name>_by_city over it; needs USAGE on the server; workers start at commit; without server and topic, one that sources and evilnet.store_messages fill';
 
 CREATE FUNCTION evilnet.drop_stream(stream regclass) RETURNS void
 LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'evn_admin_drop_stream';
@@ -1236,6 +1246,7 @@ CREATE VIEW evilnet.stat_stream AS
 		CASE WHEN s.stop_reason IS NOT NULL THEN 'stopped'
 			WHEN NOT s.enabled THEN 'paused'
 			WHEN s.home <> evilnet.home() THEN 'restored'
+			WHEN s.server IS NULL THEN 'no topic'
 			ELSE coalesce(k.state, 'waiting') END AS state,
 		k.pid,
 		coalesce(k.rows_per_second, 0) AS rows_per_second,
@@ -1270,7 +1281,7 @@ COMMENT ON VIEW evilnet.stat_stream IS 'one row per stream and worker: state, sp
 COMMENT ON COLUMN evilnet.stat_stream.stream IS 'name of the stream''s table';
 COMMENT ON COLUMN evilnet.stat_stream.relation IS 'the stream''s table';
 COMMENT ON COLUMN evilnet.stat_stream.worker IS 'number of the worker, from 0';
-COMMENT ON COLUMN evilnet.stat_stream.state IS 'waiting (for the launcher or a free worker slot), starting, connecting, running, idle (nothing left to read), backoff (will retry), paused, stopped, restored (from a dump or as a copy: starts at resume())';
+COMMENT ON COLUMN evilnet.stat_stream.state IS 'waiting (for the launcher or a free worker slot), starting, connecting, running, idle (nothing left to read), backoff (will retry), paused, stopped, restored (from a dump or as a copy: starts at resume()), no topic (filled by sources or evilnet.store_messages)';
 COMMENT ON COLUMN evilnet.stat_stream.pid IS 'process id of the worker';
 COMMENT ON COLUMN evilnet.stat_stream.rows_per_second IS 'messages stored per second, smoothed over about ten seconds';
 COMMENT ON COLUMN evilnet.stat_stream.lag_messages IS 'messages the broker holds that are not stored yet';
@@ -1292,6 +1303,162 @@ COMMENT ON COLUMN evilnet.stat_stream.last_batch_at IS 'when the last batch was 
 COMMENT ON COLUMN evilnet.stat_stream.last_error IS 'why it stopped, or the last error of the worker';
 COMMENT ON COLUMN evilnet.stat_stream.last_error_at IS 'when that error happened';
 GRANT SELECT ON evilnet.stat_stream TO PUBLIC;
+
+-- ---------------------------------------------------------------------------
+-- Sources
+-- ---------------------------------------------------------------------------
+
+CREATE TABLE evilnet.source (
+	source_id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	name text NOT NULL UNIQUE CHECK (name <> ''),
+	owner regrole NOT NULL,
+	server name NOT NULL,
+	endpoint text NOT NULL,
+	params jsonb NOT NULL CHECK (jsonb_typeof(params) = 'object'),
+	to_server name,
+	topic text,
+	to_stream regclass REFERENCES evilnet.stream ON DELETE CASCADE,
+	enabled boolean NOT NULL DEFAULT true,
+	stop_reason text,
+	finished_at timestamptz,
+	home text NOT NULL DEFAULT evilnet.home(),
+	created_at timestamptz NOT NULL DEFAULT now(),
+	CHECK ((to_server IS NULL) = (topic IS NULL) AND (to_server IS NULL) <> (to_stream IS NULL))
+);
+COMMENT ON TABLE evilnet.source IS 'sources of this database: what is fetched, and where to';
+COMMENT ON COLUMN evilnet.source.source_id IS 'number of the source';
+COMMENT ON COLUMN evilnet.source.name IS 'its name';
+COMMENT ON COLUMN evilnet.source.owner IS 'who made it, and whose rights it fetches and publishes with';
+COMMENT ON COLUMN evilnet.source.server IS 'foreign server of wrapper evilnet_http';
+COMMENT ON COLUMN evilnet.source.endpoint IS 'what is fetched from it; see evilnet.create_source';
+COMMENT ON COLUMN evilnet.source.params IS 'parameters of the endpoint';
+COMMENT ON COLUMN evilnet.source.to_server IS 'foreign server of wrapper evilnet_kafka that posts are published to; null with to_stream';
+COMMENT ON COLUMN evilnet.source.topic IS 'Kafka topic; null with to_stream';
+COMMENT ON COLUMN evilnet.source.to_stream IS 'stream that posts are stored into without Kafka; the source is dropped along with it';
+COMMENT ON COLUMN evilnet.source.enabled IS 'false after pause_source() and after the source ended by itself';
+COMMENT ON COLUMN evilnet.source.stop_reason IS 'why the source ended by itself; null after resume_source()';
+COMMENT ON COLUMN evilnet.source.finished_at IS 'when it had fetched all there is, and ended; null before';
+COMMENT ON COLUMN evilnet.source.home IS 'evilnet.home() of the database that fetches; in a copy or a restored dump nothing starts until resume_source()';
+COMMENT ON COLUMN evilnet.source.created_at IS 'when create_source was called';
+
+CREATE TABLE evilnet.source_position (
+	source_id int PRIMARY KEY REFERENCES evilnet.source ON DELETE CASCADE,
+	cursor jsonb,
+	messages bigint NOT NULL DEFAULT 0,
+	bytes bigint NOT NULL DEFAULT 0,
+	updated_at timestamptz NOT NULL DEFAULT now()
+) WITH (fillfactor = 20);	-- updated at every checkpoint: leave room for HOT
+COMMENT ON TABLE evilnet.source_position IS 'how far each source has fetched: written only after Kafka acknowledged, or the stream stored, all that it covers';
+COMMENT ON COLUMN evilnet.source_position.source_id IS 'the source';
+COMMENT ON COLUMN evilnet.source_position.cursor IS 'where to go on, in the words of the network or archive; null at the beginning';
+COMMENT ON COLUMN evilnet.source_position.messages IS 'messages handed on so far; what was fetched again after a crash counts again';
+COMMENT ON COLUMN evilnet.source_position.bytes IS 'their bytes';
+COMMENT ON COLUMN evilnet.source_position.updated_at IS 'when it was last written';
+
+CREATE TABLE evilnet.source_dead_letter (
+	source_id int NOT NULL REFERENCES evilnet.source ON DELETE CASCADE,
+	cursor jsonb,
+	reason text NOT NULL,
+	payload bytea NOT NULL,
+	received_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE evilnet.source_dead_letter IS 'messages that a source could not hand on, with the reason; what a stream cannot store is in evilnet.dead_letter';
+COMMENT ON COLUMN evilnet.source_dead_letter.source_id IS 'the source';
+COMMENT ON COLUMN evilnet.source_dead_letter.cursor IS 'a position soon after the message';
+COMMENT ON COLUMN evilnet.source_dead_letter.reason IS 'stable code: too_large (above message.max.bytes of the Kafka server, or 4 MB)';
+COMMENT ON COLUMN evilnet.source_dead_letter.payload IS 'the first 64 kB of the message';
+COMMENT ON COLUMN evilnet.source_dead_letter.received_at IS 'when it was set aside';
+
+GRANT SELECT ON evilnet.source, evilnet.source_position, evilnet.source_dead_letter TO PUBLIC;
+CREATE FUNCTION evilnet.sees_source(owner regrole) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT pg_catalog.pg_has_role(sees_source.owner, 'USAGE')
+		OR EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = 'evilnet_reader' AND pg_catalog.pg_has_role(r.oid, 'USAGE'));
+END;
+COMMENT ON FUNCTION evilnet.sees_source(regrole) IS 'whether the current user owns what that role owns or is a member of evilnet_reader';
+ALTER TABLE evilnet.source ENABLE ROW LEVEL SECURITY;
+ALTER TABLE evilnet.source_position ENABLE ROW LEVEL SECURITY;
+ALTER TABLE evilnet.source_dead_letter ENABLE ROW LEVEL SECURITY;
+CREATE POLICY see ON evilnet.source FOR SELECT USING (evilnet.sees_source(owner));
+CREATE POLICY see ON evilnet.source_position FOR SELECT
+	USING (EXISTS (SELECT FROM evilnet.source s WHERE s.source_id = source_position.source_id));
+CREATE POLICY see ON evilnet.source_dead_letter FOR SELECT
+	USING (EXISTS (SELECT FROM evilnet.source s WHERE s.source_id = source_dead_letter.source_id));
+SELECT pg_catalog.pg_extension_config_dump('evilnet.source', '');
+SELECT pg_catalog.pg_extension_config_dump('evilnet.source_source_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('evilnet.source_position', '');
+SELECT pg_catalog.pg_extension_config_dump('evilnet.source_dead_letter', '');
+CREATE TRIGGER source_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON evilnet.source
+	FOR EACH STATEMENT EXECUTE FUNCTION evilnet.stream_changed();
+
+CREATE FUNCTION evilnet.create_source(
+	name text,
+	server name,
+	endpoint text,
+	params jsonb DEFAULT '{}',
+	to_server name DEFAULT NULL,
+	topic text DEFAULT NULL,
+	to_stream regclass DEFAULT NULL,
+	if_not_exists boolean DEFAULT false)
+RETURNS void
+LANGUAGE C AS 'MODULE_PATHNAME', 'evn_source_admin_create';
+COMMENT ON FUNCTION evilnet.create_source(text, name, text, jsonb, name, text, regclass, boolean) IS
+'fetch posts from a server of evilnet_http and publish them to a Kafka topic, or store them into a stream; needs USAGE on the servers, ownership of the stream, for archives pg_read_server_files; starts at commit';
+
+CREATE FUNCTION evilnet.drop_source(name text, if_exists boolean DEFAULT false) RETURNS void
+LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'evn_source_admin_drop';
+COMMENT ON FUNCTION evilnet.drop_source(text, boolean) IS
+'stop a source at commit and forget it and its position; what it fetched stays; needs ownership';
+
+CREATE FUNCTION evilnet.pause_source(name text) RETURNS void
+LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'evn_source_admin_pause';
+COMMENT ON FUNCTION evilnet.pause_source(text) IS
+'stop the worker of a source at commit; its position is kept; needs ownership or evilnet_operator';
+
+CREATE FUNCTION evilnet.resume_source(name text) RETURNS void
+LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'evn_source_admin_resume';
+COMMENT ON FUNCTION evilnet.resume_source(text) IS
+'start the worker of a paused, ended or restored source at commit, from the position kept; needs ownership or evilnet_operator';
+
+CREATE FUNCTION evilnet.source_slots(
+	OUT source_id int, OUT state text, OUT pid int, OUT messages_per_second float8,
+	OUT last_error text, OUT last_error_at timestamptz)
+RETURNS SETOF record
+LANGUAGE C STRICT VOLATILE ROWS 10 AS 'MODULE_PATHNAME', 'evn_source_admin_slots';
+COMMENT ON FUNCTION evilnet.source_slots() IS 'worker slots of this database''s sources in shared memory, of those the current user sees; see evilnet.stat_source';
+
+CREATE VIEW evilnet.stat_source AS
+	SELECT s.name AS source,
+		CASE WHEN s.stop_reason IS NOT NULL THEN 'stopped'
+			WHEN s.finished_at IS NOT NULL THEN 'finished'
+			WHEN NOT s.enabled THEN 'paused'
+			WHEN s.home <> evilnet.home() THEN 'restored'
+			ELSE coalesce(k.state, 'waiting') END AS state,
+		k.pid,
+		coalesce(k.messages_per_second, 0) AS messages_per_second,
+		coalesce(p.messages, 0) AS messages,
+		coalesce(p.bytes, 0) AS bytes,
+		p.cursor,
+		p.updated_at,
+		coalesce(s.stop_reason, k.last_error) AS last_error,
+		k.last_error_at
+	FROM evilnet.source s
+		LEFT JOIN evilnet.source_position p USING (source_id)
+		LEFT JOIN evilnet.source_slots() k USING (source_id)
+	WHERE evilnet.sees_source(s.owner);
+COMMENT ON VIEW evilnet.stat_source IS 'one row per source: state, speed, totals, position, last error; a source is shown to its owner and evilnet_reader';
+COMMENT ON COLUMN evilnet.stat_source.source IS 'name of the source';
+COMMENT ON COLUMN evilnet.stat_source.state IS 'waiting (for the launcher or a free worker slot), starting, connecting, running, idle (nothing to fetch now), backoff (will retry), paused, finished (all there is was fetched; resume_source() looks for more), stopped (see last_error), restored (from a dump or as a copy: starts at resume_source())';
+COMMENT ON COLUMN evilnet.stat_source.pid IS 'process id of the worker';
+COMMENT ON COLUMN evilnet.stat_source.messages_per_second IS 'messages handed on per second, smoothed over about ten seconds';
+COMMENT ON COLUMN evilnet.stat_source.messages IS 'messages handed on so far; what was fetched again after a crash counts again';
+COMMENT ON COLUMN evilnet.stat_source.bytes IS 'their bytes';
+COMMENT ON COLUMN evilnet.stat_source.cursor IS 'where it goes on after a restart';
+COMMENT ON COLUMN evilnet.stat_source.updated_at IS 'when that position was stored';
+COMMENT ON COLUMN evilnet.stat_source.last_error IS 'why it stopped, or the last error of the worker';
+COMMENT ON COLUMN evilnet.stat_source.last_error_at IS 'when that error happened';
+GRANT SELECT ON evilnet.stat_source TO PUBLIC;
 
 CREATE VIEW evilnet.stat_stage AS
 	SELECT c.relname::text AS stream, k.worker, t.stage, k.stage_us[t.position] AS microseconds, k.batch_messages AS messages

@@ -103,12 +103,14 @@ evn_admin_stream_changed(PG_FUNCTION_ARGS)
 	return PointerGetDatum(NULL);
 }
 
-/* dedup alone may be null: it follows store then */
+/* dedup may be null: it follows store then; so may server and topic, together */
 static void
 check_nulls(FunctionCallInfo fcinfo)
 {
+	bool has_topic = !PG_ARGISNULL(ARG_SERVER) || !PG_ARGISNULL(ARG_TOPIC);
+
 	for (int i = 0; i < NARGS; i++)
-		if (PG_ARGISNULL(i) && i != ARG_DEDUP)
+		if (PG_ARGISNULL(i) && i != ARG_DEDUP && (has_topic || (i != ARG_SERVER && i != ARG_TOPIC)))
 			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 							errmsg("argument \"%s\" must not be null", arg_names[i])));
 }
@@ -162,7 +164,8 @@ check_batch_interval(Interval *interval)
 static void
 check_ranges(FunctionCallInfo fcinfo)
 {
-	evn_stream_check_topic(text_to_cstring(PG_GETARG_TEXT_PP(ARG_TOPIC)));
+	if (!PG_ARGISNULL(ARG_TOPIC))
+		evn_stream_check_topic(text_to_cstring(PG_GETARG_TEXT_PP(ARG_TOPIC)));
 	check_between(fcinfo, ARG_WORKERS, 1, EVN_MAX_WORKERS);
 	check_on_error(text_to_cstring(PG_GETARG_TEXT_PP(ARG_ON_ERROR)));
 	check_error_budget(PG_GETARG_FLOAT8(ARG_ERROR_BUDGET));
@@ -283,8 +286,7 @@ create_table(const char *name, bool keep_raw)
 		" PARTITION BY RANGE (created_at)",
 		name, keep_raw ? ", raw text" : "");
 	evn_stream_grant_read(name);
-	evn_spi_execf(SPI_OK_UTILITY,
-				  "COMMENT ON TABLE %s IS 'posts of a Kafka topic, stored by evilnet'", name);
+	evn_spi_execf(SPI_OK_UTILITY, "COMMENT ON TABLE %s IS 'posts stored by evilnet'", name);
 }
 
 static void
@@ -312,7 +314,11 @@ write_stream(FunctionCallInfo fcinfo, Oid relid, Oid deletes, const char *start_
 	memset(nulls, ' ', sizeof(nulls));
 	values[0] = ObjectIdGetDatum(relid);
 	for (int i = ARG_SERVER; i <= ARG_BATCH_INTERVAL; i++)
+	{
 		values[i] = PG_GETARG_DATUM(i);
+		nulls[i] = PG_ARGISNULL(i) ? 'n' : ' ';
+	}
+	nulls[ARG_DEDUP] = ' ';
 	values[ARG_START_AT] = CStringGetTextDatum(start_at);
 	values[ARG_DEDUP] = BoolGetDatum(dedup);
 	values[14] = ObjectIdGetDatum(deletes);
@@ -326,13 +332,19 @@ write_stream(FunctionCallInfo fcinfo, Oid relid, Oid deletes, const char *start_
 	evn_spi_end(&spi);
 }
 
-static void
-check_options(ForeignServer *server)
+/* The stream's server, which the user may use; NULL for a stream without a topic. */
+static ForeignServer *
+find_server(FunctionCallInfo fcinfo)
 {
-	int noptions;
+	ForeignServer *server;
+	int			   noptions;
 
+	if (PG_ARGISNULL(ARG_SERVER))
+		return NULL;
+	server = evn_fdw_servers_get(NameStr(*PG_GETARG_NAME(ARG_SERVER)), GetUserId());
 	/* raises when the embedded broker is meant but not running */
 	(void) evn_fdw_servers_options(server, GetUserId(), &noptions);
+	return server;
 }
 
 static void
@@ -376,8 +388,7 @@ evn_admin_create_stream(PG_FUNCTION_ARGS)
 		report_existing(relid, range->relname, PG_GETARG_BOOL(ARG_IF_NOT_EXISTS));
 		PG_RETURN_OID(relid);
 	}
-	server = evn_fdw_servers_get(NameStr(*PG_GETARG_NAME(ARG_SERVER)), GetUserId());
-	check_options(server);
+	server = find_server(fcinfo);
 	dedup = PG_ARGISNULL(ARG_DEDUP) ? PG_GETARG_BOOL(ARG_STORE) : PG_GETARG_BOOL(ARG_DEDUP);
 	name = quote_qualified_identifier(get_namespace_name(schema), range->relname);
 	deletes_name = quote_qualified_identifier(get_namespace_name(schema),
@@ -391,7 +402,8 @@ evn_admin_create_stream(PG_FUNCTION_ARGS)
 	if (PG_GETARG_BOOL(ARG_STORE))
 		deletes = get_relname_relid(psprintf("%s_deletes", range->relname), schema);
 	/* dropping the server is refused then, or with CASCADE drops the stream */
-	evn_stream_depend(relid, ForeignServerRelationId, server->serverid, DEPENDENCY_NORMAL);
+	if (server != NULL)
+		evn_stream_depend(relid, ForeignServerRelationId, server->serverid, DEPENDENCY_NORMAL);
 	if (OidIsValid(deletes))
 		evn_stream_depend(deletes, RelationRelationId, relid, DEPENDENCY_INTERNAL);
 	write_stream(fcinfo, relid, deletes, start_at, dedup);
@@ -528,15 +540,6 @@ evn_admin_seek(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-static const char *
-state_name(const EvnWorkerSlot *slot)
-{
-	static const char *const names[] = {"waiting", "starting", "connecting",
-										"running", "idle",	   "backoff"};
-
-	return names[slot->state];
-}
-
 static Datum
 stage_array(const EvnWorkerSlot *slot)
 {
@@ -556,7 +559,7 @@ put_slot(ReturnSetInfo *result, const EvnWorkerSlot *slot)
 
 	values[0] = ObjectIdGetDatum(slot->stream);
 	values[1] = Int32GetDatum(slot->number);
-	values[2] = CStringGetTextDatum(state_name(slot));
+	values[2] = CStringGetTextDatum(evn_shmem_state_name(slot->state));
 	values[3] = Int32GetDatum(slot->pid);
 	nulls[3] = slot->pid == 0;
 	values[4] = Float8GetDatum(slot->rows_per_second);
@@ -580,21 +583,14 @@ put_slot(ReturnSetInfo *result, const EvnWorkerSlot *slot)
 Datum
 evn_admin_worker_slots(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	EvnWorkerSlot *slots;
-	int			   nslots = 0;
+	int			   nslots;
 
 	InitMaterializedSRF(fcinfo, 0);
-	if (evn_shared == NULL)
-		return (Datum) 0;
-	slots = palloc(sizeof(EvnWorkerSlot) * evn_shared->nslots);
-	LWLockAcquire(evn_shared->lock, LW_SHARED);
-	for (int i = 0; i < evn_shared->nslots; i++)
-		if (evn_shared->slots[i].in_use && evn_shared->slots[i].dbid == MyDatabaseId)
-			slots[nslots++] = evn_shared->slots[i];
-	LWLockRelease(evn_shared->lock);
+	slots = evn_shmem_slots(&nslots);
 	for (int i = 0; i < nslots; i++)
-		if (get_rel_name(slots[i].stream) != NULL && evn_stream_is_seen(slots[i].stream))
-			put_slot(result, &slots[i]);
+		if (slots[i].number != EVN_FETCHER && get_rel_name(slots[i].stream) != NULL &&
+			evn_stream_is_seen(slots[i].stream))
+			put_slot((ReturnSetInfo *) fcinfo->resultinfo, &slots[i]);
 	return (Datum) 0;
 }

@@ -160,7 +160,7 @@ evn_aggregate_restore_dependencies(Oid relid)
 	if (is_at_home(relid))
 		return;
 	stream = evn_stream_load(relid);
-	server = GetForeignServerByName(stream->server, true);
+	server = stream->server == NULL ? NULL : GetForeignServerByName(stream->server, true);
 	if (server != NULL)
 		evn_stream_depend(relid, ForeignServerRelationId, server->serverid, DEPENDENCY_NORMAL);
 	if (OidIsValid(stream->deletes))

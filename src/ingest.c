@@ -524,13 +524,17 @@ advance(EvnIngest *ingest, const EvnBatch *batch, int part)
 }
 
 void
-evn_ingest_apply(EvnIngest *ingest, EvnBatchMessage *messages, int n)
+evn_ingest_apply(EvnIngest *ingest, EvnBatchMessage *messages, int n, bool bisect,
+				 MemoryContext context)
 {
 	int64  stage_us[EVN_NSTAGES];
 	EvnSpi spi;
 
 	lock_stream(ingest, messages, n);
-	apply_range(ingest, messages, n, stage_us);
+	if (bisect)
+		apply_bisecting(ingest, messages, n, stage_us, context);
+	else
+		apply_range(ingest, messages, n, stage_us);
 	evn_spi_begin(&spi, evn_spi_catalog_owner());
 	for (int i = 0; i < n; i++)
 		if (messages[i].outcome == EVN_OUTCOME_DEAD)

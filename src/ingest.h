@@ -71,8 +71,10 @@ extern bool evn_ingest_store(EvnIngest *ingest, EvnBatch *batch, bool bisect,
 /*
  * Store decoded messages that did not come from Kafka in the caller's
  * transaction: rows, aggregates, dead letters, but no positions and no journal.
+ * With bisect as above; what is buried lives in the context given.
  */
-extern void evn_ingest_apply(EvnIngest *ingest, EvnBatchMessage *messages, int n);
+extern void evn_ingest_apply(EvnIngest *ingest, EvnBatchMessage *messages, int n, bool bisect,
+							 MemoryContext context);
 
 /*
  * Nothing was left to be read at that time in partitions that are still at

@@ -16,14 +16,28 @@ extern EvnKafkaProducer *evn_kafka_producer_open(const EvnKafkaOption *options, 
 												 EvnKafkaError *error);
 extern void evn_kafka_producer_close(EvnKafkaProducer *producer);
 
+typedef enum EvnKafkaSent
+{
+	EVN_KAFKA_SENT,
+	EVN_KAFKA_FULL,		 /* no room in the local queue: serve, and send it again */
+	EVN_KAFKA_TOO_LARGE, /* above message.max.bytes */
+	EVN_KAFKA_NOT_SENT	 /* with *error filled */
+} EvnKafkaSent;
+
+/* Queue one message (copied).  key may be NULL. */
+extern EvnKafkaSent evn_kafka_producer_send(EvnKafkaProducer *producer, const char *topic,
+											const char *payload, size_t len, const char *key,
+											size_t key_len, EvnKafkaError *error);
+
 /*
- * Queue one message (copied).  key may be NULL.  False when the local queue is
- * full (call evn_kafka_producer_serve and try again) with error->message
- * empty, or on an error with *error filled.
+ * Messages sent so far are of the current mark; those that follow are of the
+ * next one.  False when so many marks wait for their messages that no other is
+ * free: serve and try again.
  */
-extern bool evn_kafka_producer_send(EvnKafkaProducer *producer, const char *topic,
-									const char *payload, size_t len, const char *key,
-									size_t key_len, EvnKafkaError *error);
+extern bool evn_kafka_producer_mark(EvnKafkaProducer *producer, int64 *mark);
+
+/* the last mark up to which the broker has every message; -1 when it has not the first one's */
+extern int64 evn_kafka_producer_confirmed(EvnKafkaProducer *producer);
 
 /* serve delivery reports for at most timeout_ms; returns how many messages are still on their way */
 extern int evn_kafka_producer_serve(EvnKafkaProducer *producer, int timeout_ms);

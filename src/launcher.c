@@ -268,23 +268,38 @@ slot_wants_start(EvnWorkerSlot *slot, TimestampTz now)
 	return true;
 }
 
+/* Register the process of slot i. */
+static bool
+register_for(int i, int32 number, Oid dbid)
+{
+	switch (number)
+	{
+		case EVN_BUILDER:
+			return register_worker("evn_build_worker_main", "evilnet builder", Int32GetDatum(i),
+								   dbid);
+		case EVN_FETCHER:
+			return register_worker("evn_fetch_worker_main", "evilnet fetch worker",
+								   Int32GetDatum(i), dbid);
+		default:
+			return register_worker("evn_ingest_worker_main", "evilnet ingest worker",
+								   Int32GetDatum(i), dbid);
+	}
+}
+
 static void
 start_slot(int i, TimestampTz now)
 {
 	EvnWorkerSlot *slot = &evn_shared->slots[i];
 	bool		   wanted;
-	bool		   builder;
+	int32		   number;
 	Oid			   dbid;
 
 	LWLockAcquire(evn_shared->lock, LW_EXCLUSIVE);
 	wanted = slot_wants_start(slot, now);
-	builder = slot->number == EVN_BUILDER;
+	number = slot->number;
 	dbid = slot->dbid;
 	LWLockRelease(evn_shared->lock);
-	if (!wanted || (builder ? register_worker("evn_build_worker_main", "evilnet builder",
-											  Int32GetDatum(i), dbid)
-							: register_worker("evn_ingest_worker_main", "evilnet ingest worker",
-											  Int32GetDatum(i), dbid)))
+	if (!wanted || register_for(i, number, dbid))
 		return;
 	LWLockAcquire(evn_shared->lock, LW_EXCLUSIVE);
 	slot->state = EVN_WORKER_STOPPED;

@@ -99,12 +99,14 @@ send_message(EvnKafkaProducer *producer, const char *topic, Datum message, bool 
 	text		 *value = isnull ? NULL : DatumGetTextPP(message);
 	text		 *keytext = no_key ? NULL : DatumGetTextPP(key);
 	EvnKafkaError error = {0};
+	EvnKafkaSent  sent;
 
-	while (!evn_kafka_producer_send(
-		producer, topic, isnull ? NULL : VARDATA_ANY(value), isnull ? 0 : VARSIZE_ANY_EXHDR(value),
-		no_key ? NULL : VARDATA_ANY(keytext), no_key ? 0 : VARSIZE_ANY_EXHDR(keytext), &error))
+	while ((sent = evn_kafka_producer_send(
+				producer, topic, isnull ? NULL : VARDATA_ANY(value),
+				isnull ? 0 : VARSIZE_ANY_EXHDR(value), no_key ? NULL : VARDATA_ANY(keytext),
+				no_key ? 0 : VARSIZE_ANY_EXHDR(keytext), &error)) != EVN_KAFKA_SENT)
 	{
-		if (error.message[0] != '\0')
+		if (sent != EVN_KAFKA_FULL)
 			ereport(ERROR, (errcode(ERRCODE_FDW_ERROR),
 							errmsg("could not publish a message: %s", error.message),
 							errdetail("Messages before it may have been published.")));

@@ -62,6 +62,12 @@ scan_enter(Oid dbid)
 	return allowed;
 }
 
+/* the embedded broker's address, where the server means it */
+#define BROKER(server) \
+	" (SELECT evilnet.embedded_broker_address() FROM pg_catalog.pg_foreign_server f" \
+	"  WHERE f.srvname = s." server " AND 'bootstrap.servers=" EVN_KAFKA_EMBEDDED \
+	"' = ANY (f.srvoptions))"
+
 /*
  * The generation is a hash of row versions and, for the embedded broker, of its
  * address: whatever a worker was started with, a change of it restarts it.
@@ -70,10 +76,18 @@ scan_enter(Oid dbid)
 	"pg_catalog.hashtextextended(pg_catalog.concat_ws(' ', s.xmin," \
 	" (SELECT f.xmin FROM pg_catalog.pg_foreign_server f WHERE f.srvname = s.server)," \
 	" (SELECT pg_catalog.string_agg(m.xmin::pg_catalog.text, ',') FROM pg_catalog.pg_user_mapping m" \
-	"  JOIN pg_catalog.pg_foreign_server f ON f.oid = m.umserver WHERE f.srvname = s.server)," \
-	" (SELECT evilnet.embedded_broker_address() FROM pg_catalog.pg_foreign_server f" \
-	"  WHERE f.srvname = s.server AND 'bootstrap.servers=" EVN_KAFKA_EMBEDDED \
-	"' = ANY (f.srvoptions))), 0)"
+	"  JOIN pg_catalog.pg_foreign_server f ON f.oid = m.umserver WHERE f.srvname = s.server)," BROKER( \
+		"server") "), 0)"
+
+/* one for each source */
+#define FETCHERS \
+	"SELECT s.source_id::pg_catalog.oid, " CppAsString2( \
+		EVN_FETCHER) ", 1, pg_catalog.hashtextextended(pg_catalog.concat_ws(' ', s.xmin," \
+					 " (SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', f.xmin, m.xmin), ',' ORDER BY f.oid, m.oid)" \
+					 "  FROM pg_catalog.pg_foreign_server f LEFT JOIN pg_catalog.pg_user_mapping m ON m.umserver = f.oid" \
+					 "  WHERE f.srvname IN (s.server, s.to_server))," BROKER( \
+						 "to_server") "), 0)" \
+									  " FROM evilnet.source s WHERE s.enabled AND s.home = evilnet.home()"
 
 /* one for each stream that has an aggregate to build, also when it is paused; never restarted */
 #define BUILDERS \
@@ -94,8 +108,8 @@ read_wanted(MemoryContext context, int *nwanted)
 	SPI_connect();
 	if (SPI_execute("SELECT s.stream::pg_catalog.oid, n, s.workers, " GENERATION
 					" FROM evilnet.stream s, evilnet.worker_numbers(0, s.workers - 1) n"
-					" WHERE s.enabled AND s.home = evilnet.home()"
-					" UNION ALL " BUILDERS " ORDER BY 1, 2",
+					" WHERE s.enabled AND s.home = evilnet.home() AND s.server IS NOT NULL"
+					" UNION ALL " BUILDERS " UNION ALL " FETCHERS " ORDER BY 1, 2",
 					true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "reading evilnet.stream failed");
 	wanted = MemoryContextAllocZero(context, sizeof(WantedWorker) * (SPI_processed + 1));

@@ -103,6 +103,32 @@ evn_shmem_wake(int pid)
 		SetLatch(&proc->procLatch);
 }
 
+EvnWorkerSlot *
+evn_shmem_slots(int *nslots)
+{
+	EvnWorkerSlot *slots;
+
+	*nslots = 0;
+	if (evn_shared == NULL)
+		return NULL;
+	slots = palloc(sizeof(EvnWorkerSlot) * evn_shared->nslots);
+	LWLockAcquire(evn_shared->lock, LW_SHARED);
+	for (int i = 0; i < evn_shared->nslots; i++)
+		if (evn_shared->slots[i].in_use && evn_shared->slots[i].dbid == MyDatabaseId)
+			slots[(*nslots)++] = evn_shared->slots[i];
+	LWLockRelease(evn_shared->lock);
+	return slots;
+}
+
+const char *
+evn_shmem_state_name(EvnWorkerState state)
+{
+	static const char *const names[] = {"waiting", "starting", "connecting",
+										"running", "idle",	   "backoff"};
+
+	return names[state];
+}
+
 void
 evn_shmem_mark_dirty(Oid dbid)
 {

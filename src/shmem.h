@@ -36,16 +36,18 @@ typedef enum EvnStage
 } EvnStage;
 
 #define EVN_BUILDER (-1) /* number of the process that builds a stream's aggregates */
+#define EVN_FETCHER (-2) /* of the one that fetches a source; its number stands for the stream */
 
 typedef struct EvnWorkerSlot
 {
-	bool  in_use;
-	Oid	  dbid;
-	Oid	  stream; /* the stream's table */
-	int32 number; /* this worker's number within the stream, 0 .. workers - 1, or EVN_BUILDER */
-	int32 workers;
-	int64 generation;		  /* catalog generation the launcher wants */
-	int64 running_generation; /* the one the process was started with */
+	bool in_use;
+	Oid	 dbid;
+	Oid	 stream; /* the stream's table */
+	int32
+		number; /* this worker's number within the stream, 0 .. workers - 1, or one of the above */
+	int32		   workers;
+	int64		   generation;		   /* catalog generation the launcher wants */
+	int64		   running_generation; /* the one the process was started with */
 	EvnWorkerState state;
 	int			   pid;		   /* 0 when no process */
 	int			   failures;   /* in a row, for the restart backoff */
@@ -102,6 +104,12 @@ extern void evn_shmem_require(void);
 
 /* the note of a database, made if create and there is room; call with the lock held */
 extern EvnDatabaseNote *evn_shmem_note(Oid dbid, bool create);
+
+/* a copy of this database's slots that are in use, palloc'd */
+extern EvnWorkerSlot *evn_shmem_slots(int *nslots);
+
+/* a state as statistics call it */
+extern const char *evn_shmem_state_name(EvnWorkerState state);
 
 /* set the latch of the process, if it is still there; 0 is nobody */
 extern void evn_shmem_wake(int pid);

@@ -117,7 +117,7 @@ evn_store_messages(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("\"worker\" must be between 0 and %d", EVN_MAX_WORKERS - 1)));
 	messages = decode_all(ingest.stream, PG_GETARG_ARRAYTYPE_P(1), &n);
-	evn_ingest_apply(&ingest, messages, n);
+	evn_ingest_apply(&ingest, messages, n, false, CurrentMemoryContext);
 	for (int i = 0; i < n; i++)
 		counts[messages[i].outcome]++;
 	for (int i = 0; i < EVN_NOUTCOMES; i++)

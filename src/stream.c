@@ -145,8 +145,12 @@ fill_stream(EvnStream *stream)
 
 	stream->owner = DatumGetObjectId(evn_spi_value(0, 1));
 	stream->name = evn_spi_qualified_name(stream->relid);
-	stream->server = name_value(2);
-	stream->topic = text_value(3);
+	(void) evn_spi_value_or_null(0, 2, &isnull);
+	if (!isnull)
+	{
+		stream->server = name_value(2);
+		stream->topic = text_value(3);
+	}
 	stream->start_at = text_value(4);
 	stream->workers = DatumGetInt32(evn_spi_value(0, 5));
 	stream->dedup = DatumGetBool(evn_spi_value(0, 6));
@@ -205,6 +209,12 @@ bool
 evn_stream_is_seen(Oid relid)
 {
 	return evn_owns_relation(relid, GetUserId()) || has_role(READER_ROLE);
+}
+
+bool
+evn_stream_is_operator(void)
+{
+	return has_role(OPERATOR_ROLE);
 }
 
 void

@@ -35,8 +35,8 @@ typedef struct EvnStream
 {
 	Oid		 relid;
 	Oid		 owner;
-	char	*name; /* "schema"."table", quoted */
-	char	*server;
+	char	*name;	 /* "schema"."table", quoted */
+	char	*server; /* NULL without a topic of its own */
 	char	*topic;
 	char	*start_at;
 	int		 workers;
@@ -64,6 +64,9 @@ extern void evn_stream_require_owned(Oid relid);
 
 /* The same, or a member of role evilnet_operator. */
 extern void evn_stream_require_operated(Oid relid);
+
+/* Whether the current user is a member of role evilnet_operator. */
+extern bool evn_stream_is_operator(void);
 
 /* Whether the current user may see the stream's state: who owns it, or reads all streams. */
 extern bool evn_stream_is_seen(Oid relid);

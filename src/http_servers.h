@@ -1,0 +1,18 @@
+/*
+ * http_servers.h
+ *		The evilnet_http foreign data wrapper: option validator, and a server's
+ *		options for one user.
+ */
+#ifndef EVN_HTTP_SERVERS_H
+#define EVN_HTTP_SERVERS_H
+
+#include "feed.h"
+
+/*
+ * The named server, checked: it exists, is of evilnet_http and userid has
+ * USAGE on it; and what its feed reads, files, userid may read.  Raises
+ * otherwise.  Needs a transaction.
+ */
+extern const EvnFeedApi *evn_http_servers_api(const char *name, Oid userid);
+
+#endif /* EVN_HTTP_SERVERS_H */

@@ -1,0 +1,45 @@
+/*
+ * source.h
+ *		One source as its catalog row says, and how far it has fetched.
+ *
+ * Everything here needs a transaction and raises on error.
+ */
+#ifndef EVN_SOURCE_H
+#define EVN_SOURCE_H
+
+#include "utils/jsonb.h"
+
+typedef struct EvnSource
+{
+	int32  id;
+	Oid	   owner;
+	char  *name;
+	char  *server; /* of evilnet_http */
+	char  *endpoint;
+	Jsonb *params;
+	char  *to_server; /* of evilnet_kafka; NULL with to_stream */
+	char  *topic;
+	Oid	   to_stream;
+	Jsonb *cursor; /* NULL at the beginning */
+} EvnSource;
+
+/* Read an enabled source of this database into the current context; NULL when there is none. */
+extern EvnSource *evn_source_load(int32 id);
+
+/* a text of params; NULL when it is not there */
+extern char *evn_source_param(const Jsonb *params, const char *key);
+
+/*
+ * Everything up to this cursor (NULL: the one before) was handed on, so many
+ * messages and bytes since the last time.
+ */
+extern void evn_source_advance(const EvnSource *source, Jsonb *cursor, int64 messages, int64 bytes);
+
+/* Set a message that cannot be handed on aside; payload may be its beginning only. */
+extern void evn_source_set_aside(const EvnSource *source, Jsonb *cursor, const char *reason,
+								 const char *payload, size_t len);
+
+/* Disable the source: reason NULL when it has fetched all there is. */
+extern void evn_source_stop(const EvnSource *source, const char *reason);
+
+#endif /* EVN_SOURCE_H */
