@@ -1,7 +1,7 @@
 """Posts as fast as they can be sent: made by one format operation per thousand."""
 import json
 
-from social import timeline
+from social import sinks, timeline
 
 POSTS = 1000
 
@@ -34,8 +34,7 @@ class Bench:
         world.route("GET", "/bench/stream", "bench.stream", self.stream)
 
     async def stream(self, connection):
-        from social import server
-        sink = server.HttpSink(connection)
+        sink = sinks.HttpSink(connection)
         await sink.start({"Content-Type": "application/json"})
         connection.status = 200
         await send(sink, int(connection.query.get("count", 0)), int(connection.query.get("bytes", 150)),

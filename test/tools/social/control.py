@@ -36,6 +36,7 @@ class Control:
         if order.get("clear"):
             self.world.scripts[order["endpoint"]].clear()
         self.world.add_script(order["endpoint"], order.get("steps", []))
+        await self.world.settle(order.get("settle", 1.0))
         return {"steps": len(self.world.scripts[order["endpoint"]])}
 
     async def get_script(self, request, order):
@@ -126,7 +127,7 @@ class Control:
     # ---- what has happened
 
     async def get_connections(self, request, order):
-        return [connection.log_row(False) for connection in sorted(self.world.connections, key=lambda one: one.row["n"])]
+        return [one.log_row(False) for one in sorted(self.world.connections, key=lambda one: one.row["n"])]
 
     async def get_log(self, request, order):
         """since: rows after that number; endpoint; ids=0 without the ids sent."""
@@ -145,7 +146,8 @@ class Control:
         rows = []
         for network in networks:
             self.world.timelines[network].extend()
-            rows += [self.detail(network, post, row) for post, row in self.world.timelines[network].truth() if wanted(post)]
+            rows += [self.detail(network, post, row) for post, row in self.world.timelines[network].truth()
+                     if wanted(post)]
         if query.get("format") == "ndjson":
             return web.Response(text="".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
         return rows

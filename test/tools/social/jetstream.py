@@ -6,7 +6,7 @@ on from the last event gets that one again.
 import hashlib
 import json
 
-from social import server, timeline
+from social import stream, timeline
 
 POSTS = "app.bsky.feed.post"
 DEFAULTS = {"keepalive_seconds": 30, "history_hours": 24, "likes_every": 0, "identity_every": 0,
@@ -40,7 +40,7 @@ def record(post):
     return found
 
 
-class Feed(server.Feed):
+class Feed(stream.Feed):
     network = "jetstream"
     websocket = True
     keepalive = b"alive"
@@ -87,7 +87,8 @@ class Feed(server.Feed):
         who = extra.get("did", did(1))
         if event.kind == "identity":
             return self.message(event, who, {"kind": "identity", "identity": {
-                "did": who, "handle": "somebody.bsky.test", "seq": event.millis % 1000000, "time": timeline.iso(event.millis)}})
+                "did": who, "handle": "somebody.bsky.test", "seq": event.millis % 1000000,
+                "time": timeline.iso(event.millis)}})
         if event.kind == "account":
             return self.message(event, who, {"kind": "account", "account": {
                 "active": extra.get("active", False), "did": who, "seq": event.millis % 1000000,
@@ -122,6 +123,6 @@ class Jetstream:
             return await connection.answer({"error": "this server does not compress"}, 400)
         step = connection.peek_step()
         if "websocket" not in connection.request.headers.get("Upgrade", "").lower() and (
-                step is None or step["do"] not in server.BEFORE_HEADERS):
+                step is None or step["do"] not in stream.BEFORE_HEADERS):
             return await connection.answer({"error": "a WebSocket is wanted"}, 400)
-        return await server.Stream(connection, Feed(connection, int(cursor) if cursor else None)).run()
+        return await stream.Stream(connection, Feed(connection, int(cursor) if cursor else None)).run()

@@ -2,7 +2,7 @@
 import html
 import json
 
-from social import server, timeline
+from social import stream, timeline
 
 DEFAULTS = {"keepalive_seconds": 15, "require_token": True, "limits": {"requests": 300},
             "edit_every": 0, "edit_after": 30, "delete_every": 0, "delete_after": 60}
@@ -47,7 +47,7 @@ def sse(event, data, multiline=False, before=""):
     return ("event: %s\n%s%s\n\n" % (event, before, "\n".join("data: " + one for one in lines))).encode()
 
 
-class Feed(server.Feed):
+class Feed(stream.Feed):
     network = "mastodon"
     content_type = "text/event-stream"
     greeting = b":)\n"
@@ -81,7 +81,7 @@ class Mastodon:
         self.used = {}
         world.stores.append(self.used.clear)
         for kind in ("public", "public/local", "public/remote", "hashtag", "hashtag/local"):
-            name = {"public/local": "local", "public/remote": "remote", "hashtag/local": "hashtag_local"}.get(kind, kind)
+            name = kind.replace("public/", "").replace("/", "_")
             world.route("GET", "/api/v1/streaming/" + kind, "mastodon." + name, self.streamer(kind), "stream")
         world.route("GET", "/api/v1/streaming/health", "mastodon.health", self.health)
         world.route("GET", "/api/v1/timelines/public", "mastodon.timeline", self.timeline)
@@ -96,7 +96,7 @@ class Mastodon:
                                         "scope": "read", "created_at": int(self.world.clock.now() / 1000)})
 
     def streamer(self, kind):
-        async def stream(connection):
+        async def serve(connection):
             if self.world.config["mastodon"]["require_token"] and connection.token() is None:
                 return await connection.answer({"error": "Error: Missing access token"}, 401)
             tag = connection.query.get("tag", "").lower()
@@ -107,8 +107,8 @@ class Mastodon:
                 return not ((kind.endswith("local") and not post.local) or (kind.endswith("remote") and post.local) or
                             (tag and tag not in [one.lower() for one in post.tags]))
 
-            return await server.Stream(connection, Feed(connection, wants)).run()
-        return stream
+            return await stream.Stream(connection, Feed(connection, wants)).run()
+        return serve
 
     # ---- timelines
 

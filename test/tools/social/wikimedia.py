@@ -8,7 +8,7 @@ unless they are of different partitions.
 import datetime
 import json
 
-from social import mastodon, server, timeline
+from social import mastodon, stream, timeline
 
 TOPIC = "eqiad.mediawiki.recentchange"
 OTHER_TOPIC = "codfw.mediawiki.recentchange"
@@ -36,7 +36,7 @@ def change(post, event, offset, canary):
         "server_script_path": "/w", "wiki": wiki + "wiki", "parsedcomment": post.text}
 
 
-class Feed(server.Feed):
+class Feed(stream.Feed):
     network = "wikimedia"
     content_type = "text/event-stream; charset=utf-8"
     greeting = b":ok\n\n"
@@ -97,7 +97,7 @@ class Wikimedia:
             position = self.position(connection)
         except (ValueError, KeyError, TypeError, AttributeError):
             return await connection.answer({"title": "Invalid assignment", "status": 400}, 400)
-        return await server.Stream(connection, Feed(connection, position)).run()
+        return await stream.Stream(connection, Feed(connection, position)).run()
 
     def position(self, connection):
         """Index of the first event: by Last-Event-ID, by since, else what happens from now on."""

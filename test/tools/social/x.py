@@ -9,7 +9,7 @@ import time
 
 from aiohttp import web
 
-from social import server, timeline, x_query
+from social import stream, timeline, x_query
 
 PROBLEM = "https://api.twitter.com/2/problems/"
 WINDOW_MS = 15 * 60 * 1000
@@ -153,7 +153,7 @@ def line(value):
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\r\n"
 
 
-class PostFeed(server.Feed):
+class PostFeed(stream.Feed):
     """Posts, one JSON object a line; a stream says which posts."""
     network = "x"
     content_type = "application/json; charset=utf-8"
@@ -344,7 +344,8 @@ class X:
     async def give_token(self, connection):
         """An app's key and secret for its bearer token."""
         if not connection.request.headers.get("Authorization", "").startswith("Basic "):
-            return await connection.answer({"errors": [{"code": 99, "message": "Unable to verify your credentials"}]}, 403)
+            errors = [{"code": 99, "message": "Unable to verify your credentials"}]
+            return await connection.answer({"errors": errors}, 403)
         token = (self.config["tokens"] or ["AAAA-app-token"])[0]
         return await connection.answer({"token_type": "bearer", "access_token": token})
 
@@ -363,14 +364,14 @@ class X:
     # ---- streams
 
     def streamer(self, feed_class):
-        async def stream(connection):
+        async def serve(connection):
             key = (connection.endpoint, connection.row["token"], connection.query.get("partition"))
             try:
                 self.check_token(connection)
                 self.count_request(connection)
                 connection.headers.update(self.rate_headers(connection))
                 feed = feed_class(connection, self)
-                running = server.Stream(connection, feed)
+                running = stream.Stream(connection, feed)
                 answer = await running.before_headers(ends_only=True)
                 if answer is not None:
                     return answer
@@ -389,7 +390,7 @@ class X:
                 return await running.run()
             finally:
                 slot[0] = self.world.clock.now() + connection.linger * 1000
-        return stream
+        return serve
 
     def open_slots(self, key):
         """Connections that are open, or count as open for a while."""
@@ -429,7 +430,7 @@ class X:
 
     def add_rules(self, wanted, dry_run):
         if len(self.rules) + len(wanted) > self.config["max_rules"]:
-            raise Refused(422, problem(422, "RulesCapExceeded", "You have exceeded the maximum number of rules.", "rule-cap"))
+            raise Refused(422, problem(422, "RulesCapExceeded", "There would be too many rules.", "rule-cap"))
         rules, created, errors, invalid = dict(self.rules), [], [], 0
         for one in wanted:
             value = one.get("value", "") if isinstance(one, dict) else ""
@@ -474,8 +475,8 @@ class X:
         answer = {"meta": {"sent": self.sent(), "summary": {"deleted": len(doomed), "not_deleted": len(missing)}}}
         if missing:
             answer["errors"] = [{"errors": [{"parameters": {}, "message": "Rule does not exist"}],
-                                 "title": "Invalid Request", "detail": "One or more parameters to your request was invalid.",
-                                 "type": PROBLEM + "invalid-request", "value": one} for one in missing]
+                                 "title": "Invalid Request", "type": PROBLEM + "invalid-request", "value": one}
+                                for one in missing]
         return 200, answer
 
     # ---- recent search
@@ -534,16 +535,16 @@ class X:
         if "since_id" in query:
             since = self.read_id(query, "since_id")
             if (since >> 22) + timeline.TWITTER_EPOCH_MS < oldest:
-                raise Refused(400, invalid_request("since_id", [str(since)], "'since_id' must be a tweet id created after "
-                                                   "[%s]" % timeline.iso(oldest)))
+                raise Refused(400, invalid_request("since_id", [str(since)],
+                                                   "'since_id' must be of a post after " + timeline.iso(oldest)))
             low = max(low, line_.post_index_after(since))
         if "until_id" in query:
             high = min(high, line_.post_index_after(self.read_id(query, "until_id") - 1))
         if "start_time" in query:
             start = self.read_time(query, "start_time")
             if start < oldest:
-                raise Refused(400, invalid_request("start_time", [query["start_time"]], "'start_time' must be on or after "
-                                                   "[%s]" % timeline.iso(oldest)))
+                raise Refused(400, invalid_request("start_time", [query["start_time"]],
+                                                   "'start_time' must not be before " + timeline.iso(oldest)))
             low = max(low, bisect.bisect_left(line_.posts, start, **by_time))
         if "end_time" in query:
             high = min(high, bisect.bisect_left(line_.posts, self.read_time(query, "end_time"), **by_time))
@@ -562,8 +563,7 @@ class X:
         for form in ("%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S.%fZ"):
             try:
                 parsed = time.strptime(text, form)
-                fraction = text[19:-1] or "0"
-                return calendar.timegm(parsed) * 1000 + int(float("0" + fraction if fraction[0] == "." else fraction) * 1000)
+                return calendar.timegm(parsed) * 1000 + int(text[20:-1].ljust(3, "0")[:3] or 0)
             except ValueError:
                 continue
         raise Refused(400, invalid_request(name, [text], "`%s` is not a time like 2026-01-05T00:00:00Z" % name))
