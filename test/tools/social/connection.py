@@ -70,13 +70,14 @@ class Connection:
         transport = self.request.transport
         return self.request.protocol.lost or transport is None or transport.is_closing()
 
-    async def wait(self, millis=None):
-        """Until something has changed, or the simulated time has come."""
+    async def wait(self, millis=None, real_seconds=None):
+        """Until something has changed, the simulated time has come, or the real seconds are over."""
         if self.gone:
             raise sinks.Gone
+        seconds = [real_seconds, None if millis is None else self.world.clock.real_seconds(millis)]
         self.idle = True
         try:
-            await self.world.signal.wait(None if millis is None else self.world.clock.real_seconds(millis))
+            await self.world.signal.wait(min((one for one in seconds if one is not None), default=None))
         finally:
             self.idle = False
         if self.gone:

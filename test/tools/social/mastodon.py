@@ -4,7 +4,7 @@ import json
 
 from social import stream, timeline
 
-DEFAULTS = {"keepalive_seconds": 15, "require_token": True, "limits": {"requests": 300},
+DEFAULTS = {"keepalive_seconds": 15, "keepalive_real": False, "require_token": True, "limits": {"requests": 300},
             "edit_every": 0, "edit_after": 30, "delete_every": 0, "delete_after": 60}
 WINDOW_MS = 5 * 60 * 1000
 

@@ -113,9 +113,10 @@ class World:
         for connection in self.connections:
             connection.idle = False
         self.signal.fire()
-        limit = time.monotonic() + seconds
+        limit, rounds = time.monotonic() + seconds, 0
         while any(not connection.idle for connection in self.connections):
             if time.monotonic() > limit:
                 return False
-            await asyncio.sleep(0.001)
+            rounds += 1
+            await asyncio.sleep(0 if rounds < 100 else 0.001)
         return True

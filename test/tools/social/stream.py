@@ -1,6 +1,7 @@
 """Streams: what follows the clock on a connection, and every step that a script may have for it."""
 import asyncio
 import base64
+import time
 
 from social import bench, connection as connections, sinks
 
@@ -39,9 +40,6 @@ class Feed:
     def comment(self, text):
         return b""
 
-    def keepalive_seconds(self):
-        return self.config["keepalive_seconds"]
-
 
 class Stream:
     """One connection that sends events until somebody ends it."""
@@ -62,7 +60,7 @@ class Stream:
         connection.status = 101 if self.feed.websocket else 200
         self.position = self.feed.start()
         await self.sink.start(self.feed.headers())
-        self.last_write = self.opened = self.world.clock.now()
+        self.last_write, self.opened = self.now(), self.world.clock.now()
         try:
             if self.feed.greeting:
                 await self.sink.write(self.feed.greeting)
@@ -123,12 +121,20 @@ class Stream:
                 continue
             if await self.at_limit():
                 return
-            await connection.wait(self.next_time(until))
+            times = [self.feed.timeline.next_due(), until, self.limit()]
+            real = None
+            if self.feed.config["keepalive_real"]:
+                real = max(0.0, (self.next_keepalive() - self.now()) / 1000)
+            else:
+                times.append(self.next_keepalive())
+            await connection.wait(min((one for one in times if one is not None), default=None), real)
 
-    def next_time(self, until):
-        times = [self.last_write + self.feed.keepalive_seconds() * 1000, self.feed.timeline.next_due(), until,
-                 self.limit()]
-        return min(one for one in times if one is not None)
+    def now(self):
+        """By the clock of keep-alives."""
+        return time.monotonic() * 1000 if self.feed.config["keepalive_real"] else self.world.clock.now()
+
+    def next_keepalive(self):
+        return self.last_write + self.feed.config["keepalive_seconds"] * 1000
 
     def limit(self):
         seconds = self.feed.config.get("max_connection_seconds", 0)
@@ -177,6 +183,8 @@ class Stream:
         if event.kind == "post":
             event.post.sent += 1
             self.connection.ids.append(event.post.id)
+        elif event.kind == "delete":
+            event.post.delete_sent += 1
 
     async def send(self, messages):
         if not messages:
@@ -184,15 +192,15 @@ class Stream:
         if self.glue and not self.feed.websocket:
             messages = [b"".join(messages)]
         await self.sink.write_messages(messages)
-        self.last_write = self.world.clock.now()
+        self.last_write = self.now()
 
     async def keep_alive(self):
         """All that are due since the last byte: the clock may have jumped."""
-        every = self.feed.keepalive_seconds() * 1000
-        while self.last_write + every <= self.world.clock.now():
+        while self.next_keepalive() <= self.now():
+            due = self.next_keepalive()
             await self.sink.keepalive(self.feed.keepalive)
             self.connection.events["keepalive"] += 1
-            self.last_write += every
+            self.last_write = due
 
     # ---- steps of scripts
 
@@ -270,13 +278,13 @@ class Stream:
 
     async def do_stall(self, step):
         await self.connection.stall(step)
-        self.last_write = self.world.clock.now()
+        self.last_write = self.now()
 
     async def do_keepalives(self, step):
         for _ in range(step.get("n", 1)):
             await self.sink.keepalive(self.feed.keepalive)
             self.connection.events["keepalive"] += 1
-        self.last_write = self.world.clock.now()
+        self.last_write = self.now()
 
     async def do_comment(self, step):
         await self.sink.write(self.feed.comment(step.get("text", "a comment")))

@@ -93,12 +93,13 @@ class Clock:
 
 
 class Post:
-    __slots__ = ("number", "id", "millis", "hash", "author", "sent", "skipped", "withheld", "deleted_at", "edited_at")
+    __slots__ = ("number", "id", "millis", "hash", "author", "sent", "skipped", "withheld", "deleted_at", "edited_at",
+                 "delete_sent")
 
     def __init__(self, number, post_id, millis, h, withheld):
         self.number, self.id, self.millis, self.hash, self.withheld = number, post_id, millis, h, withheld
         self.author = 1000 + h % AUTHORS
-        self.sent = self.skipped = 0
+        self.sent = self.skipped = self.delete_sent = 0
         self.deleted_at = self.edited_at = None
 
     # what the hash says of it: each takes other bits
@@ -269,5 +270,5 @@ class Timeline:
                    "sent": post.sent, "skipped": post.skipped, "withheld": post.withheld,
                    "deleted": post.deleted_at is not None, "edited": post.edited_at is not None}
             if post.deleted_at is not None:
-                row["deleted_at"] = iso(post.deleted_at)
+                row.update(deleted_at=iso(post.deleted_at), delete_sent=post.delete_sent)
             yield post, row
