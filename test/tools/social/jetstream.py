@@ -9,8 +9,8 @@ import json
 from social import stream, timeline
 
 POSTS = "app.bsky.feed.post"
-DEFAULTS = {"keepalive_seconds": 30, "keepalive_real": False, "history_hours": 24, "likes_every": 0, "identity_every": 0,
-            "edit_every": 0, "edit_after": 30, "delete_every": 0, "delete_after": 60}
+DEFAULTS = {"keepalive_seconds": 30, "keepalive_real": False, "history_hours": 24,
+            "like_every": 0, "identity_every": 0, "edit_every": 0, "edit_after": 30, "delete_every": 0, "delete_after": 60}
 ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 
 

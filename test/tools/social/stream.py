@@ -210,13 +210,13 @@ class Stream:
         line.extend()
         if not step.get("make", line.rate <= 0):
             return
-        ready = sum(1 for event in line.events[self.position:]
-                    if event.kind == "post" and self.message(event) is not None)
+        looked_at, ready = self.position, 0
         for _ in range(1000 * n):
+            ready += sum(event.kind == "post" and self.message(event) is not None for event in line.events[looked_at:])
             if ready >= n:
                 return
+            looked_at = len(line.events)
             line.make(1)
-            ready += self.message(line.events[-1]) is not None
 
     async def do_posts(self, step):
         self.provide(step, step.get("n", 1))

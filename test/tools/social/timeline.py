@@ -247,6 +247,10 @@ class Timeline:
             every = self.config.get(kind + "_every", 0)
             if every and number % every == every - 1 and not withheld:
                 heapq.heappush(self._later, (millis + self.config[kind + "_after"] * 1000, number, kind, post))
+        for kind in ("like", "identity"):
+            every = self.config.get(kind + "_every", 0)
+            if every and number % every == every - 1:
+                self.events.append(Event(kind, None, *self._stamp(millis), {}))
         return post
 
     def index_at(self, millis):

@@ -13,7 +13,8 @@ from social import mastodon, stream, timeline
 TOPIC = "eqiad.mediawiki.recentchange"
 OTHER_TOPIC = "codfw.mediawiki.recentchange"
 DEFAULTS = {"keepalive_seconds": 15, "keepalive_real": False, "max_connection_seconds": 900, "ids": "timestamp",
-            "history_days": 7, "canary_every": 0, "edit_every": 0, "edit_after": 30, "delete_every": 0, "delete_after": 60}
+            "history_days": 7, "canary_every": 0,
+            "edit_every": 0, "edit_after": 30, "delete_every": 0, "delete_after": 60}
 
 
 def change(post, event, offset, canary):

@@ -29,9 +29,10 @@ POST_EVENTS = {"withheld", "drop", "undrop"}
 DISCONNECTS = "This stream has been disconnected upstream for operational reasons."
 
 DEFAULTS = {
-    "keepalive_seconds": 20, "keepalive_real": False, "max_connections": 1, "tokens": None, "spelling": "old", "sample_percent": 1,
-    "sample10_percent": 10, "search_delay": 0, "search_days": 7, "max_rules": 1000, "max_rule_length": 1024,
-    "invalid_rules_status": 201, "rules_all_or_none": False, "edit_every": 0, "edit_after": 30, "delete_every": 0, "delete_after": 60,
+    "keepalive_seconds": 20, "keepalive_real": False, "max_connections": 1, "tokens": None, "spelling": "old",
+    "sample_percent": 1, "sample10_percent": 10, "search_delay": 0, "search_days": 7,
+    "max_rules": 1000, "max_rule_length": 1024, "invalid_rules_status": 201, "rules_all_or_none": False,
+    "edit_every": 0, "edit_after": 30, "delete_every": 0, "delete_after": 60,
     "limits": {"x.stream": 50, "x.sample": 50, "x.sample10": 50, "x.compliance": 100, "x.user_compliance": 100,
                "x.search": 450, "x.rules": 450, "x.rules_post": 100},
 }
