@@ -10,7 +10,8 @@ from social import stream, timeline
 
 POSTS = "app.bsky.feed.post"
 DEFAULTS = {"keepalive_seconds": 30, "keepalive_real": False, "history_hours": 24,
-            "like_every": 0, "identity_every": 0, "edit_every": 0, "edit_after": 30, "delete_every": 0, "delete_after": 60}
+            "like_every": 0, "identity_every": 0,
+            "edit_every": 0, "edit_after": 30, "delete_every": 0, "delete_after": 60}
 ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 
 
@@ -110,7 +111,7 @@ class Feed(stream.Feed):
 class Jetstream:
     def __init__(self, world):
         self.world = world
-        world.route("GET", "/subscribe", "jetstream.subscribe", self.subscribe, "stream")
+        world.route("GET", "/subscribe", "jetstream.subscribe", self.subscribe, "websocket")
 
     async def subscribe(self, connection):
         query = connection.query

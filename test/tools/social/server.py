@@ -46,7 +46,7 @@ class World:
         self.signal = timeline.Signal()
         self.clock = timeline.Clock(args.start, args.speed, self.signal)
         self.routes = {}        # path -> {method: (endpoint, handler)}
-        self.endpoints = {}     # name -> "stream" or "request"
+        self.endpoints = {}     # name -> "stream", "websocket" or "request"
         self.connections = set()
         self.stores = []        # called by reset()
         self.base_url = None
@@ -101,7 +101,9 @@ class World:
         kind = self.endpoints.get(endpoint)
         if kind is None:
             raise BadScript("no such endpoint; there are " + " ".join(sorted(self.endpoints)))
-        known = stream.STEPS if kind == "stream" else connections.REQUEST_STEPS
+        known = connections.REQUEST_STEPS
+        if kind != "request":
+            known = {name for name in stream.STEPS if kind == "websocket" or not name.startswith("ws_")}
         for step in steps:
             if not isinstance(step, dict) or step.get("do") not in known:
                 raise BadScript("no such step for %s: %r; there are %s" % (endpoint, step, " ".join(sorted(known))))
