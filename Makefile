@@ -72,7 +72,7 @@ PROVE_TESTS ?= test/t/*.pl
 PG_CPPFLAGS = -Isrc -MMD -MP -DEVN_VERSION='"$(EXTVERSION)"'
 
 PKG_CONFIG ?= pkg-config
-LIBRARIES = rdkafka libarchive
+LIBRARIES = rdkafka libarchive libcurl
 ifneq (0,$(shell $(PKG_CONFIG) --exists $(LIBRARIES) 2>/dev/null; echo $$?))
 $(error $(shell $(PKG_CONFIG) --print-errors --exists $(LIBRARIES) 2>&1): `make setup` installs $(LIBRARIES))
 endif

@@ -1346,6 +1346,9 @@ CREATE TABLE evilnet.source_position (
 	cursor jsonb,
 	messages bigint NOT NULL DEFAULT 0,
 	bytes bigint NOT NULL DEFAULT 0,
+	duplicates bigint NOT NULL DEFAULT 0,
+	month date,
+	month_messages bigint NOT NULL DEFAULT 0,
 	updated_at timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 20);	-- updated at every checkpoint: leave room for HOT
 COMMENT ON TABLE evilnet.source_position IS 'how far each source has fetched: written only after Kafka acknowledged, or the stream stored, all that it covers';
@@ -1353,6 +1356,9 @@ COMMENT ON COLUMN evilnet.source_position.source_id IS 'the source';
 COMMENT ON COLUMN evilnet.source_position.cursor IS 'where to go on, in the words of the network or archive; null at the beginning';
 COMMENT ON COLUMN evilnet.source_position.messages IS 'messages handed on so far; what was fetched again after a crash counts again';
 COMMENT ON COLUMN evilnet.source_position.bytes IS 'their bytes';
+COMMENT ON COLUMN evilnet.source_position.duplicates IS 'those of them that the stream had already; 0 with a topic';
+COMMENT ON COLUMN evilnet.source_position.month IS 'first day (UTC) of the month of month_messages';
+COMMENT ON COLUMN evilnet.source_position.month_messages IS 'messages handed on in that month, which the budget is for';
 COMMENT ON COLUMN evilnet.source_position.updated_at IS 'when it was last written';
 
 CREATE TABLE evilnet.source_dead_letter (
@@ -1369,7 +1375,21 @@ COMMENT ON COLUMN evilnet.source_dead_letter.reason IS 'stable code: too_large (
 COMMENT ON COLUMN evilnet.source_dead_letter.payload IS 'the first 64 kB of the message';
 COMMENT ON COLUMN evilnet.source_dead_letter.received_at IS 'when it was set aside';
 
-GRANT SELECT ON evilnet.source, evilnet.source_position, evilnet.source_dead_letter TO PUBLIC;
+CREATE TABLE evilnet.source_gap (
+	source_id int NOT NULL REFERENCES evilnet.source ON DELETE CASCADE,
+	since timestamptz NOT NULL,
+	until timestamptz NOT NULL,
+	reason text NOT NULL,
+	noted_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE evilnet.source_gap IS 'spans of time in which a source was not connected, and what was posted could not be fetched later';
+COMMENT ON COLUMN evilnet.source_gap.source_id IS 'the source';
+COMMENT ON COLUMN evilnet.source_gap.since IS 'when the last message before the gap came';
+COMMENT ON COLUMN evilnet.source_gap.until IS 'when the source was connected again';
+COMMENT ON COLUMN evilnet.source_gap.reason IS 'why it could not be filled';
+COMMENT ON COLUMN evilnet.source_gap.noted_at IS 'when that was found';
+
+GRANT SELECT ON evilnet.source, evilnet.source_position, evilnet.source_dead_letter, evilnet.source_gap TO PUBLIC;
 CREATE FUNCTION evilnet.sees_source(owner regrole) RETURNS boolean
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
@@ -1380,15 +1400,19 @@ COMMENT ON FUNCTION evilnet.sees_source(regrole) IS 'whether the current user ow
 ALTER TABLE evilnet.source ENABLE ROW LEVEL SECURITY;
 ALTER TABLE evilnet.source_position ENABLE ROW LEVEL SECURITY;
 ALTER TABLE evilnet.source_dead_letter ENABLE ROW LEVEL SECURITY;
+ALTER TABLE evilnet.source_gap ENABLE ROW LEVEL SECURITY;
 CREATE POLICY see ON evilnet.source FOR SELECT USING (evilnet.sees_source(owner));
 CREATE POLICY see ON evilnet.source_position FOR SELECT
 	USING (EXISTS (SELECT FROM evilnet.source s WHERE s.source_id = source_position.source_id));
 CREATE POLICY see ON evilnet.source_dead_letter FOR SELECT
 	USING (EXISTS (SELECT FROM evilnet.source s WHERE s.source_id = source_dead_letter.source_id));
+CREATE POLICY see ON evilnet.source_gap FOR SELECT
+	USING (EXISTS (SELECT FROM evilnet.source s WHERE s.source_id = source_gap.source_id));
 SELECT pg_catalog.pg_extension_config_dump('evilnet.source', '');
 SELECT pg_catalog.pg_extension_config_dump('evilnet.source_source_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('evilnet.source_position', '');
 SELECT pg_catalog.pg_extension_config_dump('evilnet.source_dead_letter', '');
+SELECT pg_catalog.pg_extension_config_dump('evilnet.source_gap', '');
 CREATE TRIGGER source_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON evilnet.source
 	FOR EACH STATEMENT EXECUTE FUNCTION evilnet.stream_changed();
 
@@ -1405,6 +1429,18 @@ RETURNS void
 LANGUAGE C AS 'MODULE_PATHNAME', 'evn_source_admin_create';
 COMMENT ON FUNCTION evilnet.create_source(text, name, text, jsonb, name, text, regclass, boolean) IS
 'fetch posts from a server of evilnet_http and publish them to a Kafka topic, or store them into a stream; needs USAGE on the servers, ownership of the stream, for archives pg_read_server_files; starts at commit';
+
+CREATE FUNCTION evilnet.check_source(server name, endpoint text, params jsonb DEFAULT '{}',
+	OUT action text, OUT value text, OUT tag text, OUT problem text)
+RETURNS SETOF record
+LANGUAGE C STRICT VOLATILE ROWS 10 AS 'MODULE_PATHNAME', 'evn_source_admin_check';
+COMMENT ON FUNCTION evilnet.check_source(name, text, jsonb) IS
+'dry run of create_source: raises what it would raise, then asks the network and lists the rules that would be added, deleted (others of the same app) or kept, and what the network does not like about each; changes nothing; needs USAGE on the server';
+
+CREATE FUNCTION evilnet.alter_source(name text, params jsonb) RETURNS void
+LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'evn_source_admin_alter';
+COMMENT ON FUNCTION evilnet.alter_source(text, jsonb) IS
+'give a source other parameters (rules, budget); its worker goes on with them, from where it is, at commit; needs ownership';
 
 CREATE FUNCTION evilnet.drop_source(name text, if_exists boolean DEFAULT false) RETURNS void
 LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'evn_source_admin_drop';
@@ -1423,6 +1459,8 @@ COMMENT ON FUNCTION evilnet.resume_source(text) IS
 
 CREATE FUNCTION evilnet.source_slots(
 	OUT source_id int, OUT state text, OUT pid int, OUT messages_per_second float8,
+	OUT connected_since timestamptz, OUT received_at timestamptz, OUT reconnects bigint,
+	OUT requests_left bigint, OUT requests_reset_at timestamptz,
 	OUT last_error text, OUT last_error_at timestamptz)
 RETURNS SETOF record
 LANGUAGE C STRICT VOLATILE ROWS 10 AS 'MODULE_PATHNAME', 'evn_source_admin_slots';
@@ -1439,6 +1477,16 @@ CREATE VIEW evilnet.stat_source AS
 		coalesce(k.messages_per_second, 0) AS messages_per_second,
 		coalesce(p.messages, 0) AS messages,
 		coalesce(p.bytes, 0) AS bytes,
+		coalesce(p.duplicates, 0) AS duplicates,
+		k.connected_since,
+		k.received_at,
+		k.reconnects,
+		k.requests_left,
+		k.requests_reset_at,
+		(SELECT count(*) FROM evilnet.source_gap g WHERE g.source_id = s.source_id) AS gaps,
+		CASE WHEN p.month >= pg_catalog.date_trunc('month', pg_catalog.now() AT TIME ZONE 'UTC') THEN p.month_messages ELSE 0 END AS month_messages,
+		CASE WHEN p.month >= pg_catalog.date_trunc('month', pg_catalog.now() AT TIME ZONE 'UTC') THEN p.month_messages ELSE 0 END
+			* (s.params->>'price')::numeric AS month_spend,
 		p.cursor,
 		p.updated_at,
 		coalesce(s.stop_reason, k.last_error) AS last_error,
@@ -1449,11 +1497,20 @@ CREATE VIEW evilnet.stat_source AS
 	WHERE evilnet.sees_source(s.owner);
 COMMENT ON VIEW evilnet.stat_source IS 'one row per source: state, speed, totals, position, last error; a source is shown to its owner and evilnet_reader';
 COMMENT ON COLUMN evilnet.stat_source.source IS 'name of the source';
-COMMENT ON COLUMN evilnet.stat_source.state IS 'waiting (for the launcher or a free worker slot), starting, connecting, running, idle (nothing to fetch now), backoff (will retry), paused, finished (all there is was fetched; resume_source() looks for more), stopped (see last_error), restored (from a dump or as a copy: starts at resume_source())';
+COMMENT ON COLUMN evilnet.stat_source.state IS 'waiting (for the launcher or a free worker slot), starting, connecting, running, idle (nothing to fetch now), backoff (will retry), paused, finished (all there is was fetched; resume_source() looks for more), stopped (see last_error), restored (from a dump or as a copy: starts at resume_source()), budget spent (waits for the next month)';
 COMMENT ON COLUMN evilnet.stat_source.pid IS 'process id of the worker';
 COMMENT ON COLUMN evilnet.stat_source.messages_per_second IS 'messages handed on per second, smoothed over about ten seconds';
 COMMENT ON COLUMN evilnet.stat_source.messages IS 'messages handed on so far; what was fetched again after a crash counts again';
 COMMENT ON COLUMN evilnet.stat_source.bytes IS 'their bytes';
+COMMENT ON COLUMN evilnet.stat_source.duplicates IS 'those of them that the stream had already; 0 with a topic, where the stream of the topic counts them';
+COMMENT ON COLUMN evilnet.stat_source.connected_since IS 'when the connection that is open was made; null without one';
+COMMENT ON COLUMN evilnet.stat_source.received_at IS 'when anything was last received, keep-alives included';
+COMMENT ON COLUMN evilnet.stat_source.reconnects IS 'how often the worker, since its start, has connected again';
+COMMENT ON COLUMN evilnet.stat_source.requests_left IS 'requests that the network still takes from this source, as far as it says so';
+COMMENT ON COLUMN evilnet.stat_source.requests_reset_at IS 'when it takes more again';
+COMMENT ON COLUMN evilnet.stat_source.gaps IS 'how often posts were missed that could not be fetched later; see evilnet.source_gap';
+COMMENT ON COLUMN evilnet.stat_source.month_messages IS 'messages handed on in this month (UTC), which parameters monthly_posts and monthly_spend limit';
+COMMENT ON COLUMN evilnet.stat_source.month_spend IS 'their price, by parameter price; null without';
 COMMENT ON COLUMN evilnet.stat_source.cursor IS 'where it goes on after a restart';
 COMMENT ON COLUMN evilnet.stat_source.updated_at IS 'when that position was stored';
 COMMENT ON COLUMN evilnet.stat_source.last_error IS 'why it stopped, or the last error of the worker';

@@ -7,12 +7,10 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
 #include "storage/ipc.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "aggregate_build.h"
@@ -31,15 +29,13 @@ step(Oid relid, int64 *width)
 	EvnStream		*stream = NULL;
 	EvnBuildProgress progress = EVN_BUILD_DONE;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	evn_worker_begin_transaction();
 	if (evn_spi_catalog_usable(LOG))
 		stream = evn_stream_load(relid);
 	if (stream != NULL)
 		progress = evn_aggregate_build_step(evn_aggregate_build_open(stream, ShareRowExclusiveLock),
 											width);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
+	evn_worker_commit_transaction();
 	return progress;
 }
 

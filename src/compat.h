@@ -51,6 +51,7 @@ evn_json_lex_open(JsonLexContext *lex, const char *json, size_t len)
 #include "nodes/parsenodes.h"
 #include "optimizer/optimizer.h"
 #include "parser/parse_relation.h"
+#include "storage/latch.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -173,6 +174,17 @@ evn_insert_index_tuples(ResultRelInfo *result, TupleTableSlot *slot, EState *est
 	return ExecInsertIndexTuples(result, slot, estate, false, false, NULL, NIL, false);
 #else
 	return ExecInsertIndexTuples(result, slot, estate, false, false, NULL, NIL);
+#endif
+}
+
+/* 17 ties the set to a resource owner; it is freed by hand. */
+static inline WaitEventSet *
+evn_wait_event_set_create(int nevents)
+{
+#if PG_VERSION_NUM >= 170000
+	return CreateWaitEventSet(NULL, nevents);
+#else
+	return CreateWaitEventSet(TopMemoryContext, nevents);
 #endif
 }
 

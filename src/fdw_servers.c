@@ -149,9 +149,9 @@ evn_fdw_servers_get(const char *name, Oid userid)
 	return server;
 }
 
-/* The user's mapping, else PUBLIC's, else nothing: unlike GetUserMapping, none is no error. */
-static List *
-mapping_options(Oid serverid, Oid userid)
+/* Unlike with GetUserMapping, none is no error. */
+List *
+evn_fdw_servers_mapping(Oid serverid, Oid userid)
 {
 	HeapTuple tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(userid),
 									  ObjectIdGetDatum(serverid));
@@ -190,7 +190,8 @@ embedded_address(void)
 EvnKafkaOption *
 evn_fdw_servers_options(ForeignServer *server, Oid userid, int *noptions)
 {
-	List *list = list_concat(list_copy(server->options), mapping_options(server->serverid, userid));
+	List *list =
+		list_concat(list_copy(server->options), evn_fdw_servers_mapping(server->serverid, userid));
 	EvnKafkaOption *options = palloc(sizeof(EvnKafkaOption) * (list_length(list) + 1));
 	ListCell	   *cell;
 	int				n = 0;

@@ -24,4 +24,7 @@ extern ForeignServer *evn_fdw_servers_get(const char *name, Oid userid);
  */
 extern EvnKafkaOption *evn_fdw_servers_options(ForeignServer *server, Oid userid, int *noptions);
 
+/* Options (DefElem) of userid's mapping, else of PUBLIC's, else none. */
+extern List *evn_fdw_servers_mapping(Oid serverid, Oid userid);
+
 #endif /* EVN_FDW_SERVERS_H */

@@ -8,8 +8,9 @@
 
 #include "feed.h"
 #include "feed_file.h"
+#include "feed_x.h"
 
-static const EvnFeedApi *const apis[] = {&evn_feed_file};
+static const EvnFeedApi *const apis[] = {&evn_feed_file, &evn_feed_x};
 
 const EvnFeedApi *
 evn_feed_api(const char *name)

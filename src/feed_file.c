@@ -149,7 +149,7 @@ file_check(const char *endpoint, const Jsonb *params)
 }
 
 static EvnFeed *
-file_open(const EvnSource *source)
+file_open(const EvnSource *source, const EvnFeedServer *server)
 {
 	FileFeed			  *feed = palloc0(sizeof(FileFeed));
 	MemoryContextCallback *callback = palloc0(sizeof(MemoryContextCallback));
@@ -315,6 +315,13 @@ file_take(EvnFeed *handle)
 	feed->cursor_offset = feed->message_end;
 }
 
+/* Its time has not come. */
+static void
+file_status(const EvnFeed *handle, EvnSourceStatus *status)
+{
+	*status = (EvnSourceStatus) {.state = EVN_WORKER_IDLE, .rate_left = -1};
+}
+
 static void
 file_wait(EvnFeed *handle, long timeout_ms)
 {
@@ -348,6 +355,7 @@ const EvnFeedApi evn_feed_file = {
 	.open = file_open,
 	.next = file_next,
 	.take = file_take,
+	.status = file_status,
 	.wait = file_wait,
 	.cursor = file_cursor,
 };

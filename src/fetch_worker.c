@@ -14,9 +14,9 @@
 #include "postmaster/bgworker.h"
 #include "storage/ipc.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "clock.h"
 #include "compat.h"
 #include "feed.h"
 #include "fetch_worker.h"
@@ -30,7 +30,8 @@
 #define CHECKPOINT_BYTES	(8 * 1024 * 1024)
 #define CHECKPOINT_MS		200
 #define SERVE_MS			5	  /* how soon an acknowledgement is seen */
-#define IDLE_MS				60000 /* a feed that waits for longer is asked all the same */
+#define IDLE_MS				60000 /* how often the position of an idle feed is stored */
+#define NO_CURSOR_MS		1000  /* how soon the first position is looked for */
 #define SLICE				1000  /* messages between two looks at signals */
 #define RATE_SECONDS		10.0  /* the rate shown is smoothed over about this */
 
@@ -40,7 +41,8 @@ typedef struct FetchWorker
 	MemoryContext	   context; /* from one beginning to the next */
 	MemoryContext	   turn_context;
 	EvnSource		  *source; /* NULL: not begun */
-	const EvnFeedApi  *api;
+	EvnFeedServer	  *server;
+	const EvnFeedApi  *api; /* its */
 	EvnFeed			  *feed;
 	const EvnSinkKind *kind;
 	EvnSink			  *sink;
@@ -51,6 +53,7 @@ typedef struct FetchWorker
 	int64		messages;
 	int64		bytes;
 	TimestampTz first_at;
+	TimestampTz store_at; /* when a checkpoint is due though there were no messages */
 
 	TimestampTz counted_at;
 	int64		counted;
@@ -64,6 +67,7 @@ let_go(int code, Datum arg)
 	worker.source = NULL;
 	worker.full = worker.ended = false;
 	worker.messages = worker.bytes = 0;
+	worker.store_at = 0;
 	MemoryContextReset(worker.context);
 }
 
@@ -73,8 +77,7 @@ load_source(void)
 {
 	MemoryContext transaction;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	evn_worker_begin_transaction();
 	transaction = MemoryContextSwitchTo(worker.context);
 	if (evn_spi_catalog_usable(LOG))
 		worker.source = evn_source_load((int32) worker.slot->stream);
@@ -85,11 +88,11 @@ load_source(void)
 		proc_exit(0);
 	}
 	/* the owner may have lost a right since the source was created */
-	worker.api = evn_http_servers_api(worker.source->server, worker.source->owner);
-	worker.feed = worker.api->open(worker.source);
+	worker.server = evn_http_servers_get(worker.source->server, worker.source->owner);
+	worker.api = worker.server->api;
+	worker.feed = worker.api->open(worker.source, worker.server);
 	MemoryContextSwitchTo(transaction);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
+	evn_worker_commit_transaction();
 }
 
 static void
@@ -105,7 +108,6 @@ begin(void)
 	worker.counted_at = GetCurrentTimestamp();
 	worker.counted = 0;
 	MemoryContextSwitchTo(old);
-	evn_worker_set_state(EVN_WORKER_RUNNING);
 }
 
 static void
@@ -124,23 +126,34 @@ note_speed(void)
 	worker.counted = 0;
 }
 
-/* Milliseconds until a checkpoint is due; 0 for now, -1 when there is nothing to store. */
+/*
+ * Milliseconds until a checkpoint is due.  One without messages tells how far
+ * nothing was missed: where a network is asked from after a restart.
+ */
 static long
 due_in(void)
 {
-	if (worker.messages == 0)
-		return -1;
-	if (worker.ended || worker.full || worker.messages >= CHECKPOINT_MESSAGES ||
-		worker.bytes >= CHECKPOINT_BYTES)
+	TimestampTz due = worker.messages > 0
+						  ? TimestampTzPlusMilliseconds(worker.first_at, CHECKPOINT_MS)
+						  : worker.store_at;
+
+	if (worker.messages > 0 &&
+		(worker.ended || worker.full || worker.source->budget == 0 ||
+		 worker.messages >= CHECKPOINT_MESSAGES || worker.bytes >= CHECKPOINT_BYTES))
 		return 0;
-	return TimestampDifferenceMilliseconds(
-		GetCurrentTimestamp(), TimestampTzPlusMilliseconds(worker.first_at, CHECKPOINT_MS));
+	return TimestampDifferenceMilliseconds(GetCurrentTimestamp(), due);
 }
 
 static bool
 checkpoint(void)
 {
-	if (!worker.kind->checkpoint(worker.sink, worker.api->cursor(worker.feed)))
+	Jsonb *cursor = worker.api->cursor(worker.feed);
+
+	worker.store_at =
+		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), cursor == NULL ? NO_CURSOR_MS : IDLE_MS);
+	if (worker.messages == 0 && cursor == NULL)
+		return true;
+	if (!worker.kind->checkpoint(worker.sink, cursor))
 		return false;
 	worker.counted += worker.messages;
 	worker.messages = worker.bytes = 0;
@@ -153,10 +166,10 @@ static EvnFeedResult
 hand_on(void)
 {
 	EvnFeedMessage message;
-	EvnFeedResult  result = EVN_FEED_MESSAGE;
+	EvnFeedResult  result = EVN_FEED_WAIT;
 
 	worker.full = false;
-	for (int i = 0; i < SLICE; i++)
+	for (int i = 0; i < SLICE && worker.source->budget > 0; i++)
 	{
 		result = worker.api->next(worker.feed, &message);
 		if (result != EVN_FEED_MESSAGE)
@@ -168,6 +181,8 @@ hand_on(void)
 		if (worker.messages++ == 0)
 			worker.first_at = GetCurrentTimestamp();
 		worker.api->take(worker.feed);
+		/* one without end stays so for longer than anybody counts */
+		worker.source->budget--;
 	}
 	return result;
 }
@@ -176,14 +191,42 @@ hand_on(void)
 static void
 finish(void)
 {
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	evn_worker_begin_transaction();
 	evn_source_stop(worker.source, NULL);
-	PopActiveSnapshot();
 	evn_worker_retire();
-	CommitTransactionCommand();
+	evn_worker_commit_transaction();
 	ereport(LOG, (errmsg("evilnet source \"%s\" has fetched all there is", worker.source->name)));
 	proc_exit(0);
+}
+
+/* The state of a feed from which nothing comes is its own. */
+static void
+note_status(EvnFeedResult result)
+{
+	EvnSourceStatus status;
+
+	worker.api->status(worker.feed, &status);
+	if (result == EVN_FEED_MESSAGE)
+		status.state = EVN_WORKER_RUNNING;
+	LWLockAcquire(evn_shared->lock, LW_EXCLUSIVE);
+	worker.slot->source = status;
+	LWLockRelease(evn_shared->lock);
+	evn_worker_set_state(status.state);
+}
+
+/* The month's budget is used up: no connection until the next one begins. */
+static void
+rest(void)
+{
+	TimestampTz until = worker.source->month_end;
+
+	let_go(0, (Datum) 0);
+	evn_worker_set_state(EVN_WORKER_SPENT);
+	while (evn_clock_now() < until)
+	{
+		evn_worker_wait(evn_clock_until(until));
+		evn_worker_check_interrupts();
+	}
 }
 
 /* One turn: take what has come, have it stored when due, else wait. */
@@ -195,6 +238,7 @@ turn(void)
 	long		  due;
 
 	worker.ended = result == EVN_FEED_END;
+	note_status(result);
 	due = due_in();
 	if (due == 0 && !checkpoint())
 		due = SERVE_MS;
@@ -202,13 +246,12 @@ turn(void)
 	note_speed();
 	if (worker.ended && worker.messages == 0 && !pending)
 		finish();
-	if (pending && (worker.full || worker.ended))
+	if (worker.source->budget == 0 && worker.messages == 0 && !pending)
+		rest();
+	else if (pending && (worker.full || worker.ended || worker.source->budget == 0))
 		evn_worker_wait(SERVE_MS);
 	else if (result == EVN_FEED_WAIT)
-	{
-		evn_worker_set_state(due < 0 && !pending ? EVN_WORKER_IDLE : EVN_WORKER_RUNNING);
-		worker.api->wait(worker.feed, pending ? SERVE_MS : due >= 0 ? due : IDLE_MS);
-	}
+		worker.api->wait(worker.feed, pending ? SERVE_MS : due);
 }
 
 static void
@@ -240,12 +283,10 @@ recover(void)
 		(ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_DATA_EXCEPTION ||
 		 error->sqlerrcode == ERRCODE_DATA_CORRUPTED))
 	{
-		StartTransactionCommand();
-		PushActiveSnapshot(GetTransactionSnapshot());
+		evn_worker_begin_transaction();
 		evn_source_stop(worker.source, error->message);
-		PopActiveSnapshot();
 		evn_worker_retire();
-		CommitTransactionCommand();
+		evn_worker_commit_transaction();
 		proc_exit(0);
 	}
 	let_go(0, (Datum) 0);

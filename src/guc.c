@@ -16,6 +16,8 @@ bool evn_embedded_broker = false;
 int	 evn_journal_retention = 7 * 24 * 3600;
 int	 evn_rescan_interval = 300;
 int	 evn_max_future = 600;
+int	 evn_clock_speed = 1;
+int	 evn_clock_offset = 0;
 
 void
 evn_guc_init(void)
@@ -43,5 +45,12 @@ evn_guc_init(void)
 							"How far ahead of the server's clock the time of a post may be.",
 							"Posts beyond it become dead letters.", &evn_max_future, 600, 0,
 							7 * 24 * 3600, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"evilnet.clock_speed", "How many times as fast as the clock time passes for sources.",
+		"For tests against a server whose time is simulated as well.", &evn_clock_speed, 1, 1,
+		10000, PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomIntVariable("evilnet.clock_offset", "How far the clock of sources is ahead.",
+							"For tests, which step time by it.", &evn_clock_offset, 0, 0, INT_MAX,
+							PGC_SIGHUP, GUC_NOT_IN_SAMPLE | GUC_UNIT_S, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("evilnet");
 }

@@ -11,6 +11,10 @@ extern PGDLLIMPORT int	evn_journal_retention; /* seconds, -1 for ever */
 extern PGDLLIMPORT int	evn_rescan_interval;   /* seconds */
 extern PGDLLIMPORT int	evn_max_future;		   /* seconds */
 
+/* of the sources' clock, for tests; see clock.h */
+extern PGDLLIMPORT int evn_clock_speed;
+extern PGDLLIMPORT int evn_clock_offset; /* seconds */
+
 /* called from _PG_init */
 extern void evn_guc_init(void);
 

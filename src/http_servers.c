@@ -9,57 +9,120 @@
 #include "access/reloptions.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_foreign_server.h"
+#include "catalog/pg_user_mapping.h"
 #include "commands/defrem.h"
 #include "fmgr.h"
 #include "foreign/foreign.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
+#include "utils/builtins.h"
 
 #include "compat.h"
+#include "fdw_servers.h"
 #include "http_servers.h"
+
+#define CONNECT_TIMEOUT_MS 10000
 
 PG_FUNCTION_INFO_V1(evn_http_servers_validate);
 
+/* ---- options */
+
 static void
-check_api(const char *name)
+check_api(const char *value)
 {
-	if (evn_feed_api(name) == NULL)
+	if (evn_feed_api(value) == NULL)
 		ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE), errhidestmt(true),
-						errmsg("invalid option \"api\": no such API \"%s\"", name),
+						errmsg("invalid option \"api\": no such API \"%s\"", value),
 						errhint("It is one of: %s.", evn_feed_api_names())));
 }
 
-Datum
-evn_http_servers_validate(PG_FUNCTION_ARGS)
+static void
+check_url(const char *value)
 {
-	List	 *options = untransformRelOptions(PG_GETARG_DATUM(0));
-	bool	  has_api = false;
-	ListCell *cell;
+	size_t len = strlen(value);
 
-	foreach(cell, options)
-	{
-		DefElem *option = lfirst_node(DefElem, cell);
+	/* a password in it would be there for all to read */
+	if ((strncmp(value, "https://", 8) != 0 && strncmp(value, "http://", 7) != 0) ||
+		value[len - 1] == '/' || strpbrk(value, "@?#") != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE), errhidestmt(true),
+				 errmsg("invalid option \"url\""),
+				 errhint("Write https://host or https://host:port, without user, query or slash at "
+						 "the end.")));
+}
 
-		if (PG_GETARG_OID(1) != ForeignServerRelationId || strcmp(option->defname, "api") != 0)
-			ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_OPTION_NAME), errhidestmt(true),
-							errmsg("invalid option \"%s\"", option->defname),
-							errhint("A server of evilnet_http takes option \"api\".")));
-		check_api(defGetString(option));
-		has_api = true;
-	}
-	if (PG_GETARG_OID(1) == ForeignServerRelationId && !has_api)
-		ereport(ERROR, (errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND), errhidestmt(true),
-						errmsg("option \"api\" is required"),
-						errhint("It is one of: %s.", evn_feed_api_names())));
-	PG_RETURN_VOID();
+static void
+check_proxy(const char *value)
+{
+	if (strchr(value, '@') != NULL)
+		ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE), errhidestmt(true),
+						errmsg("option \"proxy\" must not hold a user and password")));
+}
+
+static void
+check_file(const char *value)
+{
+	if (!has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES))
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errhidestmt(true),
+						errmsg("permission denied to set option \"%s\"", "ca_file"),
+						errdetail("It names a file that the server reads."),
+						errhint("Only members of pg_read_server_files may set it.")));
+}
+
+static void
+check_timeout(const char *value)
+{
+	int ms = pg_strtoint32(value);
+
+	if (ms < 1 || ms > 600000)
+		ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE), errhidestmt(true),
+						errmsg("option \"connect_timeout\" must be between 1 and 600000 "
+							   "milliseconds")));
+}
+
+static void
+check_token(const char *value)
+{
+	if (value[0] == '\0' || strpbrk(value, "\r\n") != NULL)
+		ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE), errhidestmt(true),
+						errmsg("invalid option \"bearer_token\"")));
+}
+
+static const struct
+{
+	const char *name;
+	Oid			catalog;
+	void (*check)(const char *value);
+} known_options[] = {
+	{"api", ForeignServerRelationId, check_api},
+	{"url", ForeignServerRelationId, check_url},
+	{"proxy", ForeignServerRelationId, check_proxy},
+	{"ca_file", ForeignServerRelationId, check_file},
+	{"connect_timeout", ForeignServerRelationId, check_timeout},
+	{"bearer_token", UserMappingRelationId, check_token},
+};
+
+static void
+check_option(const char *name, const char *value, Oid catalog)
+{
+	for (int i = 0; i < lengthof(known_options); i++)
+		if (known_options[i].catalog == catalog && strcmp(known_options[i].name, name) == 0)
+		{
+			known_options[i].check(value);
+			return;
+		}
+	ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_OPTION_NAME), errhidestmt(true),
+					errmsg("invalid option \"%s\"", name),
+					errhint("Servers of evilnet_http take api, url, proxy, ca_file and "
+							"connect_timeout, user mappings take bearer_token.")));
 }
 
 static const char *
-server_option(const ForeignServer *server, const char *name)
+find_option(List *options, const char *name)
 {
 	ListCell *cell;
 
-	foreach(cell, server->options)
+	foreach(cell, options)
 	{
 		DefElem *option = lfirst_node(DefElem, cell);
 
@@ -69,23 +132,66 @@ server_option(const ForeignServer *server, const char *name)
 	return NULL;
 }
 
-const EvnFeedApi *
-evn_http_servers_api(const char *name, Oid userid)
+Datum
+evn_http_servers_validate(PG_FUNCTION_ARGS)
+{
+	List	   *options = untransformRelOptions(PG_GETARG_DATUM(0));
+	Oid			catalog = PG_GETARG_OID(1);
+	const char *api = find_option(options, "api");
+	ListCell   *cell;
+
+	foreach(cell, options)
+	{
+		DefElem *option = lfirst_node(DefElem, cell);
+
+		check_option(option->defname, defGetString(option), catalog);
+	}
+	if (catalog == ForeignServerRelationId && api == NULL)
+		ereport(ERROR, (errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND), errhidestmt(true),
+						errmsg("option \"api\" is required"),
+						errhint("It is one of: %s.", evn_feed_api_names())));
+	if (api != NULL && evn_feed_api(api)->url == NULL && list_length(options) > 1)
+		ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_OPTION_NAME), errhidestmt(true),
+						errmsg("a server of api \"%s\" takes no other option", api)));
+	PG_RETURN_VOID();
+}
+
+/* ---- servers */
+
+static EvnFeedServer *
+make_server(const ForeignServer *server, Oid userid)
+{
+	EvnFeedServer *made = palloc0(sizeof(EvnFeedServer));
+	const char	  *timeout = find_option(server->options, "connect_timeout");
+
+	made->api = evn_feed_api(find_option(server->options, "api"));
+	made->url = find_option(server->options, "url");
+	if (made->url == NULL)
+		made->url = made->api->url;
+	made->proxy = find_option(server->options, "proxy");
+	made->ca_file = find_option(server->options, "ca_file");
+	made->bearer = find_option(evn_fdw_servers_mapping(server->serverid, userid), "bearer_token");
+	made->connect_timeout_ms = timeout == NULL ? CONNECT_TIMEOUT_MS : pg_strtoint32(timeout);
+	return made;
+}
+
+EvnFeedServer *
+evn_http_servers_get(const char *name, Oid userid)
 {
 	ForeignServer	   *server = GetForeignServerByName(name, false);
 	ForeignDataWrapper *wrapper = GetForeignDataWrapper(server->fdwid);
-	const EvnFeedApi   *api;
+	EvnFeedServer	   *made;
 
 	if (strcmp(wrapper->fdwname, "evilnet_http") != 0)
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
 						errmsg("server \"%s\" is not of foreign data wrapper evilnet_http", name)));
 	if (!evn_may_use_server(server->serverid, userid))
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FOREIGN_SERVER, server->servername);
-	api = evn_feed_api(server_option(server, "api"));
-	if (api->reads_files && !has_privs_of_role(userid, ROLE_PG_READ_SERVER_FILES))
+	made = make_server(server, userid);
+	if (made->api->reads_files && !has_privs_of_role(userid, ROLE_PG_READ_SERVER_FILES))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to read files of the server"),
 				 errhint("Only members of pg_read_server_files may have a source of archives.")));
-	return api;
+	return made;
 }

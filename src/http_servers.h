@@ -9,10 +9,10 @@
 #include "feed.h"
 
 /*
- * The named server, checked: it exists, is of evilnet_http and userid has
- * USAGE on it; and what its feed reads, files, userid may read.  Raises
- * otherwise.  Needs a transaction.
+ * The named server, with what userid's mapping (or PUBLIC's) adds, checked: it
+ * exists, is of evilnet_http and userid has USAGE on it; and if its feed reads
+ * files, userid may read them.  Raises otherwise.  Needs a transaction.
  */
-extern const EvnFeedApi *evn_http_servers_api(const char *name, Oid userid);
+extern EvnFeedServer *evn_http_servers_get(const char *name, Oid userid);
 
 #endif /* EVN_HTTP_SERVERS_H */

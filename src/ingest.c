@@ -19,7 +19,6 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "aggregate_maintain.h"
@@ -28,6 +27,7 @@
 #include "ingest.h"
 #include "row_store.h"
 #include "spi.h"
+#include "worker.h"
 
 #define BUDGET_WINDOW  10000 /* messages the error budget looks back on, about */
 #define BUDGET_MINIMUM 1000	 /* no judgement on fewer */
@@ -41,16 +41,14 @@ begin_transaction(void)
 {
 	MemoryContext caller = CurrentMemoryContext;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	evn_worker_begin_transaction();
 	return caller;
 }
 
 static void
 commit_transaction(MemoryContext caller)
 {
-	PopActiveSnapshot();
-	CommitTransactionCommand();
+	evn_worker_commit_transaction();
 	MemoryContextSwitchTo(caller);
 }
 

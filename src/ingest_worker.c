@@ -23,7 +23,6 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/ps_status.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
@@ -111,16 +110,14 @@ open_consumers(void)
 	char			*group_id;
 	int				 noptions;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	evn_worker_begin_transaction();
 	MemoryContextSwitchTo(worker.context);
 	group_id =
 		psprintf("evilnet.%s.%s", get_database_name(MyDatabaseId), get_rel_name(stream->relid));
 	/* the owner may have lost the right since the stream was created */
 	server = evn_fdw_servers_get(stream->server, stream->owner);
 	options = evn_fdw_servers_options(server, stream->owner, &noptions);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
+	evn_worker_commit_transaction();
 	MemoryContextSwitchTo(old);
 	worker.consumer = evn_kafka_consumer_open(options, noptions, stream->topic, group_id,
 											  EVN_KAFKA_STREAM, &error);
@@ -137,11 +134,9 @@ refresh_cities(void)
 {
 	MemoryContext old = CurrentMemoryContext;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	evn_worker_begin_transaction();
 	worker.cities = evn_gazetteer_get();
-	PopActiveSnapshot();
-	CommitTransactionCommand();
+	evn_worker_commit_transaction();
 	MemoryContextSwitchTo(old);
 }
 

@@ -8,12 +8,10 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
 #include "storage/ipc.h"
-#include "utils/snapmgr.h"
 
 #include "compat.h"
 #include "kafka_config.h"
@@ -212,12 +210,10 @@ evn_scan_worker_main(Datum arg)
 	if (!scan_enter(dbid))
 		proc_exit(0);
 	evn_worker_start(dbid);
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	evn_worker_begin_transaction();
 	wanted = read_wanted(TopMemoryContext, &nwanted);
 	name = MemoryContextStrdup(TopMemoryContext, get_database_name(dbid));
-	PopActiveSnapshot();
-	CommitTransactionCommand();
+	evn_worker_commit_transaction();
 	missing = write_slots(dbid, wanted, nwanted, &news);
 	if (missing > 0 && news)
 		ereport(WARNING, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),

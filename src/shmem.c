@@ -123,8 +123,8 @@ evn_shmem_slots(int *nslots)
 const char *
 evn_shmem_state_name(EvnWorkerState state)
 {
-	static const char *const names[] = {"waiting", "starting", "connecting",
-										"running", "idle",	   "backoff"};
+	static const char *const names[] = {"waiting", "starting", "connecting",  "running",
+										"idle",	   "backoff",  "budget spent"};
 
 	return names[state];
 }

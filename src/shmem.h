@@ -20,7 +20,8 @@ typedef enum EvnWorkerState
 	EVN_WORKER_CONNECTING, /* opening the broker connection, reading positions */
 	EVN_WORKER_RUNNING,	   /* consuming */
 	EVN_WORKER_IDLE,	   /* consuming, at the end of its partitions */
-	EVN_WORKER_BACKOFF	   /* alive, waiting to retry after an error */
+	EVN_WORKER_BACKOFF,	   /* alive, waiting to retry after an error */
+	EVN_WORKER_SPENT	   /* a source whose budget is used up, until the next month */
 } EvnWorkerState;
 
 /* stages of a batch, timed by the worker */
@@ -38,6 +39,17 @@ typedef enum EvnStage
 #define EVN_BUILDER (-1) /* number of the process that builds a stream's aggregates */
 #define EVN_FETCHER (-2) /* of the one that fetches a source; its number stands for the stream */
 
+/* What the worker of a source says of its connection; times are of evn_clock_now(), 0 for none. */
+typedef struct EvnSourceStatus
+{
+	EvnWorkerState state;
+	TimestampTz	   connected_at;
+	TimestampTz	   received_at; /* the latest byte, keep-alives included */
+	int64		   connections; /* how often it was connected */
+	int64		   rate_left;	/* requests that the network still takes, -1: not known */
+	TimestampTz	   rate_reset_at;
+} EvnSourceStatus;
+
 typedef struct EvnWorkerSlot
 {
 	bool in_use;
@@ -54,17 +66,18 @@ typedef struct EvnWorkerSlot
 	TimestampTz	   not_before; /* do not start earlier */
 
 	/* statistics since the slot was taken; written by the worker only */
-	double		rows_per_second;
-	int64		lag_messages; /* -1 unknown */
-	double		lag_seconds;  /* -1 unknown */
-	int64		batches;
-	int64		batch_messages; /* total */
-	int32		last_batch_messages;
-	int64		last_batch_us;
-	TimestampTz last_batch_at;
-	int64		stage_us[EVN_NSTAGES];
-	TimestampTz last_error_at;
-	char		last_error[EVN_ERROR_LEN];
+	double			rows_per_second;
+	int64			lag_messages; /* -1 unknown */
+	double			lag_seconds;  /* -1 unknown */
+	int64			batches;
+	int64			batch_messages; /* total */
+	int32			last_batch_messages;
+	int64			last_batch_us;
+	TimestampTz		last_batch_at;
+	int64			stage_us[EVN_NSTAGES];
+	EvnSourceStatus source; /* of a fetch worker */
+	TimestampTz		last_error_at;
+	char			last_error[EVN_ERROR_LEN];
 } EvnWorkerSlot;
 
 /* a database the launcher is to look into, or to keep out of */

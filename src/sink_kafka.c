@@ -8,15 +8,14 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 
 #include "compat.h"
 #include "fdw_servers.h"
 #include "kafka_producer.h"
 #include "sink.h"
+#include "worker.h"
 
 #define QUEUE		   64 /* checkpoints that may wait */
 #define MAX_DEAD_BYTES (64 * 1024)
@@ -32,11 +31,10 @@ typedef struct DeadLetter
 /* What was put up to a checkpoint and after the one before. */
 typedef struct Checkpoint
 {
-	int64  mark;
-	Jsonb *cursor;
-	List  *dead; /* DeadLetter */
-	int64  messages;
-	int64  bytes;
+	int64			mark;
+	Jsonb		   *cursor;
+	List		   *dead; /* DeadLetter */
+	EvnSourceCounts counts;
 } Checkpoint;
 
 typedef struct KafkaSink
@@ -70,13 +68,11 @@ read_options(const EvnSource *source, int *noptions)
 	EvnKafkaOption *of_server;
 	EvnKafkaOption *options;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	evn_worker_begin_transaction();
 	MemoryContextSwitchTo(caller);
 	of_server = evn_fdw_servers_options(evn_fdw_servers_get(source->to_server, source->owner),
 										source->owner, noptions);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
+	evn_worker_commit_transaction();
 	MemoryContextSwitchTo(caller);
 	options = palloc(sizeof(EvnKafkaOption) * (*noptions + 1));
 	options[0] = (EvnKafkaOption) {"message.timeout.ms", "0"};
@@ -148,8 +144,8 @@ kafka_put(EvnSink *handle, const EvnFeedMessage *message)
 								errmsg("could not publish a message: %s", error.message)));
 		}
 	}
-	sink->current.messages++;
-	sink->current.bytes += message->len;
+	sink->current.counts.messages++;
+	sink->current.counts.bytes += message->len;
 	return true;
 }
 
@@ -179,8 +175,7 @@ store_cursor(const EvnSource *source, const Checkpoint *checkpoint)
 	MemoryContext caller = CurrentMemoryContext;
 	ListCell	 *cell;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	evn_worker_begin_transaction();
 	foreach(cell, checkpoint->dead)
 	{
 		const DeadLetter *letter = lfirst(cell);
@@ -188,9 +183,8 @@ store_cursor(const EvnSource *source, const Checkpoint *checkpoint)
 		evn_source_set_aside(source, checkpoint->cursor, letter->reason, letter->payload,
 							 letter->len);
 	}
-	evn_source_advance(source, checkpoint->cursor, checkpoint->messages, checkpoint->bytes);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
+	evn_source_advance(source, checkpoint->cursor, &checkpoint->counts);
+	evn_worker_commit_transaction();
 	MemoryContextSwitchTo(caller);
 }
 
@@ -230,8 +224,8 @@ kafka_serve(EvnSink *handle)
 	while (sink->waiting > 0 && sink->queue[sink->first].mark <= confirmed)
 	{
 		last = &sink->queue[sink->first];
-		sum.messages += last->messages;
-		sum.bytes += last->bytes;
+		sum.counts.messages += last->counts.messages;
+		sum.counts.bytes += last->counts.bytes;
 		sum.dead = list_concat(sum.dead, last->dead);
 		list_free(last->dead);
 		if (last->cursor != NULL)

@@ -8,13 +8,13 @@
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
 #include "gazetteer.h"
 #include "ingest.h"
 #include "sink.h"
+#include "worker.h"
 
 #define ARENA_BLOCK	   (1024 * 1024)
 #define NO_PARTITION   (-1) /* Kafka's partition of what came from elsewhere */
@@ -129,6 +129,16 @@ decode(StreamSink *sink)
 	}
 }
 
+static void
+advance(const StreamSink *sink, Jsonb *cursor)
+{
+	EvnSourceCounts counts = {.messages = sink->n, .bytes = sink->bytes};
+
+	for (int i = 0; i < sink->n; i++)
+		counts.duplicates += sink->messages[i].outcome == EVN_OUTCOME_DUPLICATE;
+	evn_source_advance(sink->source, cursor, &counts);
+}
+
 /* One try of the transaction; NULL when it was committed. */
 static ErrorData *
 try_store(StreamSink *sink, const Jsonb *cursor, bool bisect)
@@ -138,13 +148,11 @@ try_store(StreamSink *sink, const Jsonb *cursor, bool bisect)
 
 	PG_TRY();
 	{
-		StartTransactionCommand();
-		PushActiveSnapshot(GetTransactionSnapshot());
+		evn_worker_begin_transaction();
 		decode(sink);
 		evn_ingest_apply(sink->ingest, sink->messages, sink->n, bisect, sink->batch);
-		evn_source_advance(sink->source, unconstify(Jsonb *, cursor), sink->n, sink->bytes);
-		PopActiveSnapshot();
-		CommitTransactionCommand();
+		advance(sink, unconstify(Jsonb *, cursor));
+		evn_worker_commit_transaction();
 	}
 	PG_CATCH();
 	{

@@ -4,12 +4,23 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
 
+#include "clock.h"
 #include "compat.h"
 #include "source.h"
 #include "spi.h"
+
+/* the first day of the month, at $2 */
+#define MONTH "pg_catalog.date_trunc('month', $2 AT TIME ZONE 'UTC')"
+/* messages of a month */
+#define BUDGET \
+	"(s.params->>'monthly_posts')::pg_catalog.numeric, (s.params->>'monthly_spend')::pg_catalog.numeric" \
+	" / (s.params->>'price')::pg_catalog.numeric"
 
 static char *
 text_or_null(int column)
@@ -47,6 +58,9 @@ make_source(int32 id)
 	if (isnull)
 		source->to_stream = InvalidOid;
 	source->cursor = jsonb_or_null(9);
+	source->budget = DatumGetInt64(evn_spi_value_or_null(0, 10, &isnull));
+	source->budget = isnull ? PG_INT64_MAX : Max(source->budget, 0);
+	source->month_end = DatumGetTimestampTz(evn_spi_value(0, 11));
 	return source;
 }
 
@@ -55,17 +69,20 @@ evn_source_load(int32 id)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	EvnSource	 *source = NULL;
+	Oid			  types[2] = {INT4OID, TIMESTAMPTZOID};
+	Datum		  values[2] = {Int32GetDatum(id), TimestampTzGetDatum(evn_clock_now())};
 	EvnSpi		  spi;
 
 	evn_spi_begin(&spi, evn_spi_catalog_owner());
-	if (evn_spi_execf(
-			SPI_OK_SELECT,
+	if (evn_spi_exec_args(
 			"SELECT s.owner::pg_catalog.oid, s.name, s.server::pg_catalog.text, s.endpoint,"
 			" s.params, s.to_server::pg_catalog.text, s.topic, s.to_stream::pg_catalog.oid,"
-			" p.cursor FROM evilnet.source s LEFT JOIN evilnet.source_position p"
-			" USING (source_id) WHERE s.source_id = %d AND s.enabled"
-			" AND s.home = evilnet.home()",
-			id) > 0)
+			" p.cursor, floor(least(" BUDGET "))::pg_catalog.int8"
+			" - CASE WHEN p.month = " MONTH " THEN p.month_messages ELSE 0 END,"
+			" (" MONTH " + interval '1 month') AT TIME ZONE 'UTC'"
+			" FROM evilnet.source s LEFT JOIN evilnet.source_position p USING (source_id)"
+			" WHERE s.source_id = $1 AND s.enabled AND s.home = evilnet.home()",
+			2, types, values, NULL, SPI_OK_SELECT) > 0)
 	{
 		MemoryContext old = MemoryContextSwitchTo(caller);
 
@@ -100,21 +117,74 @@ evn_source_param(const Jsonb *params, const char *key)
 	}
 }
 
-void
-evn_source_advance(const EvnSource *source, Jsonb *cursor, int64 messages, int64 bytes)
+int
+evn_source_param_int(const Jsonb *params, const char *key, int least, int most, int missing)
 {
-	Oid	   types[4] = {INT4OID, JSONBOID, INT8OID, INT8OID};
-	Datum  values[4] = {Int32GetDatum(source->id), PointerGetDatum(cursor), Int64GetDatum(messages),
-						Int64GetDatum(bytes)};
+	char *text = evn_source_param(params, key);
+	char *end;
+	long  number;
+
+	if (text == NULL)
+		return missing;
+	errno = 0;
+	number = strtol(text, &end, 10);
+	if (errno != 0 || end == text || *end != '\0' || number < least || number > most)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("parameter \"%s\" must be a whole number between %d and %d", key,
+							   least, most)));
+	return (int) number;
+}
+
+/* NaN where there is no number. */
+static double
+number_param(const Jsonb *params, const char *key)
+{
+	char  *text = evn_source_param(params, key);
+	char  *end;
+	double number;
+
+	if (text == NULL)
+		return NAN;
+	number = strtod(text, &end);
+	if (end == text || *end != '\0' || !(number > 0) || isinf(number))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("parameter \"%s\" must be a number above 0", key)));
+	return number;
+}
+
+void
+evn_source_check_budget(const Jsonb *params)
+{
+	double spend = number_param(params, "monthly_spend");
+	double price = number_param(params, "price");
+
+	(void) number_param(params, "monthly_posts");
+	if (!isnan(spend) && isnan(price))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("parameter \"monthly_spend\" needs parameter \"price\""),
+						errhint("It is the price of one post.")));
+}
+
+void
+evn_source_advance(const EvnSource *source, Jsonb *cursor, const EvnSourceCounts *counts)
+{
+	Oid	   types[6] = {INT4OID, TIMESTAMPTZOID, JSONBOID, INT8OID, INT8OID, INT8OID};
+	Datum  values[6] = {Int32GetDatum(source->id),	  TimestampTzGetDatum(evn_clock_now()),
+						PointerGetDatum(cursor),	  Int64GetDatum(counts->messages),
+						Int64GetDatum(counts->bytes), Int64GetDatum(counts->duplicates)};
 	EvnSpi spi;
 
 	evn_spi_begin(&spi, evn_spi_catalog_owner());
 	evn_spi_exec_args(
-		"INSERT INTO evilnet.source_position AS p (source_id, cursor, messages, bytes)"
-		" SELECT s.source_id, $2, $3, $4 FROM evilnet.source s WHERE s.source_id = $1"
-		" ON CONFLICT (source_id) DO UPDATE SET cursor = coalesce($2, p.cursor), messages = p.messages OPERATOR(pg_catalog.+) $3,"
-		" bytes = p.bytes OPERATOR(pg_catalog.+) $4, updated_at = pg_catalog.now()",
-		4, types, values, cursor == NULL ? " n  " : NULL, SPI_OK_INSERT);
+		"INSERT INTO evilnet.source_position AS p"
+		" (source_id, month, cursor, messages, bytes, duplicates, month_messages)"
+		" SELECT s.source_id, " MONTH ", $3, $4, $5, $6, $4 FROM evilnet.source s"
+		" WHERE s.source_id = $1"
+		" ON CONFLICT (source_id) DO UPDATE SET cursor = coalesce($3, p.cursor),"
+		" messages = p.messages + $4, bytes = p.bytes + $5, duplicates = p.duplicates + $6,"
+		" month_messages = CASE WHEN p.month = excluded.month THEN p.month_messages ELSE 0 END + $4,"
+		" month = excluded.month, updated_at = pg_catalog.now()",
+		6, types, values, cursor == NULL ? "  n   " : NULL, SPI_OK_INSERT);
 	evn_spi_end(&spi);
 }
 
@@ -133,6 +203,23 @@ evn_source_set_aside(const EvnSource *source, Jsonb *cursor, const char *reason,
 		"INSERT INTO evilnet.source_dead_letter (source_id, cursor, reason, payload)"
 		" SELECT s.source_id, $2, $3, $4 FROM evilnet.source s WHERE s.source_id = $1",
 		4, types, values, cursor == NULL ? " n  " : NULL, SPI_OK_INSERT);
+	evn_spi_end(&spi);
+}
+
+void
+evn_source_note_gap(const EvnSource *source, TimestampTz since, TimestampTz until,
+					const char *reason)
+{
+	Oid	   types[4] = {INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID};
+	Datum  values[4] = {Int32GetDatum(source->id), TimestampTzGetDatum(since),
+						TimestampTzGetDatum(until), CStringGetTextDatum(reason)};
+	EvnSpi spi;
+
+	evn_spi_begin(&spi, evn_spi_catalog_owner());
+	evn_spi_exec_args(
+		"INSERT INTO evilnet.source_gap (source_id, since, until, reason)"
+		" SELECT s.source_id, $2, $3, $4 FROM evilnet.source s WHERE s.source_id = $1",
+		4, types, values, NULL, SPI_OK_INSERT);
 	evn_spi_end(&spi);
 }
 

@@ -24,6 +24,8 @@
 #include "stream.h"
 
 PG_FUNCTION_INFO_V1(evn_source_admin_create);
+PG_FUNCTION_INFO_V1(evn_source_admin_check);
+PG_FUNCTION_INFO_V1(evn_source_admin_alter);
 PG_FUNCTION_INFO_V1(evn_source_admin_drop);
 PG_FUNCTION_INFO_V1(evn_source_admin_pause);
 PG_FUNCTION_INFO_V1(evn_source_admin_resume);
@@ -58,9 +60,6 @@ check_nulls(FunctionCallInfo fcinfo)
 		if (names[i] != NULL && PG_ARGISNULL(i))
 			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 							errmsg("argument \"%s\" must not be null", names[i])));
-	if (!JB_ROOT_IS_OBJECT(PG_GETARG_JSONB_P(ARG_PARAMS)))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("argument \"%s\" must be a JSON object", "params")));
 }
 
 /* Either a topic or a stream, and one that the user may write to. */
@@ -118,6 +117,20 @@ write_source(FunctionCallInfo fcinfo)
 	evn_spi_end(&spi);
 }
 
+/* Raise unless the user may have such a source; its server. */
+static EvnFeedServer *
+check_source(const char *name, Oid userid, const char *endpoint, const Jsonb *params)
+{
+	EvnFeedServer *server = evn_http_servers_get(name, userid);
+
+	if (!JB_ROOT_IS_OBJECT(params))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("argument \"%s\" must be a JSON object", "params")));
+	server->api->check(endpoint, params);
+	evn_source_check_budget(params);
+	return server;
+}
+
 Datum
 evn_source_admin_create(PG_FUNCTION_ARGS)
 {
@@ -128,8 +141,9 @@ evn_source_admin_create(PG_FUNCTION_ARGS)
 	name = text_to_cstring(PG_GETARG_TEXT_PP(ARG_NAME));
 	if (name[0] == '\0')
 		ereport(ERROR, (errcode(ERRCODE_INVALID_NAME), errmsg("a source needs a name")));
-	evn_http_servers_api(NameStr(*PG_GETARG_NAME(ARG_SERVER)), GetUserId())
-		->check(text_to_cstring(PG_GETARG_TEXT_PP(ARG_ENDPOINT)), PG_GETARG_JSONB_P(ARG_PARAMS));
+	(void) check_source(NameStr(*PG_GETARG_NAME(ARG_SERVER)), GetUserId(),
+						text_to_cstring(PG_GETARG_TEXT_PP(ARG_ENDPOINT)),
+						PG_GETARG_JSONB_P(ARG_PARAMS));
 	check_destination(fcinfo);
 	if (!exists(PG_GETARG_DATUM(ARG_NAME)))
 		write_source(fcinfo);
@@ -143,7 +157,41 @@ evn_source_admin_create(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* ---- drop, pause, resume */
+/* ---- check_source */
+
+static void
+put_change(ReturnSetInfo *result, const EvnFeedChange *change)
+{
+	const char *const texts[4] = {change->action, change->value, change->tag, change->problem};
+	Datum			  values[4];
+	bool			  nulls[4];
+
+	for (int i = 0; i < 4; i++)
+	{
+		nulls[i] = texts[i] == NULL;
+		values[i] = nulls[i] ? (Datum) 0 : CStringGetTextDatum(texts[i]);
+	}
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+Datum
+evn_source_admin_check(PG_FUNCTION_ARGS)
+{
+	char		  *endpoint = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	Jsonb		  *params = PG_GETARG_JSONB_P(2);
+	EvnFeedServer *server =
+		check_source(NameStr(*PG_GETARG_NAME(0)), GetUserId(), endpoint, params);
+	List *changes =
+		server->api->dry_run == NULL ? NIL : server->api->dry_run(endpoint, params, server);
+	ListCell *cell;
+
+	InitMaterializedSRF(fcinfo, 0);
+	foreach(cell, changes)
+		put_change((ReturnSetInfo *) fcinfo->resultinfo, lfirst(cell));
+	return (Datum) 0;
+}
+
+/* ---- alter, drop, pause, resume */
 
 /* The source's number; 0 when there is none and that is no error.  Raises unless the user may do it. */
 static int32
@@ -182,6 +230,34 @@ change(int32 id, int expected, const char *sql)
 	evn_spi_begin(&spi, evn_spi_catalog_owner());
 	evn_spi_execf(expected, "%s WHERE source_id = %d", sql, id);
 	evn_spi_end(&spi);
+}
+
+Datum
+evn_source_admin_alter(PG_FUNCTION_ARGS)
+{
+	int32		  id = find_source(PG_GETARG_TEXT_PP(0), false, false);
+	Jsonb		 *params = PG_GETARG_JSONB_P(1);
+	MemoryContext caller = CurrentMemoryContext;
+	Oid			  types[2] = {INT4OID, JSONBOID};
+	Datum		  values[2] = {Int32GetDatum(id), JsonbPGetDatum(params)};
+	EvnSpi		  spi;
+	MemoryContext old;
+	Oid			  owner;
+	char		 *server;
+	char		 *endpoint;
+
+	evn_spi_begin(&spi, evn_spi_catalog_owner());
+	(void) evn_spi_exec_args("UPDATE evilnet.source SET params = $2 WHERE source_id = $1"
+							 " RETURNING owner::pg_catalog.oid, server::pg_catalog.text, endpoint",
+							 2, types, values, NULL, SPI_OK_UPDATE_RETURNING);
+	old = MemoryContextSwitchTo(caller);
+	owner = DatumGetObjectId(evn_spi_value(0, 1));
+	server = TextDatumGetCString(evn_spi_value(0, 2));
+	endpoint = TextDatumGetCString(evn_spi_value(0, 3));
+	MemoryContextSwitchTo(old);
+	evn_spi_end(&spi);
+	(void) check_source(server, owner, endpoint, params);
+	PG_RETURN_VOID();
 }
 
 Datum
@@ -232,17 +308,26 @@ is_seen(int32 id)
 static void
 put_slot(ReturnSetInfo *result, const EvnWorkerSlot *slot)
 {
-	Datum values[6];
-	bool  nulls[6] = {0};
+	Datum values[11];
+	bool  nulls[11] = {0};
 
 	values[0] = Int32GetDatum((int32) slot->stream);
 	values[1] = CStringGetTextDatum(evn_shmem_state_name(slot->state));
 	values[2] = Int32GetDatum(slot->pid);
 	nulls[2] = slot->pid == 0;
 	values[3] = Float8GetDatum(slot->rows_per_second);
-	values[4] = CStringGetTextDatum(slot->last_error);
-	values[5] = TimestampTzGetDatum(slot->last_error_at);
-	nulls[4] = nulls[5] = slot->last_error_at == 0;
+	values[4] = TimestampTzGetDatum(slot->source.connected_at);
+	nulls[4] = slot->source.connected_at == 0;
+	values[5] = TimestampTzGetDatum(slot->source.received_at);
+	nulls[5] = slot->source.received_at == 0;
+	values[6] = Int64GetDatum(Max(slot->source.connections - 1, 0));
+	values[7] = Int64GetDatum(slot->source.rate_left);
+	nulls[7] = slot->source.rate_left < 0;
+	values[8] = TimestampTzGetDatum(slot->source.rate_reset_at);
+	nulls[8] = slot->source.rate_reset_at == 0;
+	values[9] = CStringGetTextDatum(slot->last_error);
+	values[10] = TimestampTzGetDatum(slot->last_error_at);
+	nulls[9] = nulls[10] = slot->last_error_at == 0;
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 

@@ -14,6 +14,7 @@
 #include "storage/pmsignal.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
@@ -70,6 +71,22 @@ evn_worker_check_interrupts(void)
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);
 	}
+}
+
+/* A worker runs no statement that would tell now() the time. */
+void
+evn_worker_begin_transaction(void)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+void
+evn_worker_commit_transaction(void)
+{
+	PopActiveSnapshot();
+	CommitTransactionCommand();
 }
 
 static int64

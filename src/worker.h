@@ -29,6 +29,13 @@ extern void evn_worker_release(void);
 /* The same for good: the slot is free, until a scan finds the stream wanted again. */
 extern void evn_worker_retire(void);
 
+/*
+ * A transaction with a snapshot, at whose beginning now() is the time; the
+ * caller's memory context is to be set again after each of them.
+ */
+extern void evn_worker_begin_transaction(void);
+extern void evn_worker_commit_transaction(void);
+
 /* the slot's state and last error, and a successful batch, which ends the backoff */
 extern void evn_worker_set_state(EvnWorkerState state);
 extern void evn_worker_set_error(const char *message);

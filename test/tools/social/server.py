@@ -6,6 +6,7 @@ the rest.  With no step left a stream follows the clock, a request is answered.
 """
 import asyncio
 import collections
+import email.utils
 import time
 
 from aiohttp import web
@@ -89,6 +90,8 @@ class World:
         if endpoint is None:
             return await handler(request)
         connection = connections.Connection(self, request, endpoint, argument)
+        # the clock that clients may reckon by
+        connection.headers["Date"] = email.utils.formatdate(self.clock.now() / 1000, usegmt=True)
         try:
             return await handler(connection)
         except (sinks.Gone, ConnectionError, asyncio.CancelledError):

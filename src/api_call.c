@@ -1,0 +1,237 @@
+/*
+ * api_call.c
+ *		Requests to a network's API.
+ */
+#include "postgres.h"
+
+#include <time.h>
+
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "clock.h"
+#include "compat.h"
+#include "spi.h"
+#include "tweet_time.h"
+#include "api_call.h"
+#include "worker.h"
+
+#define UNIX_EPOCH_US	 ((POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
+#define ANSWER_MS		 60000
+#define MAX_ANSWER_BYTES (32 * 1024 * 1024)
+
+EvnHttpTransfer *
+evn_api_call_request(EvnHttp *http, const EvnFeedServer *server, const char *path,
+					 const EvnApiRequest *request)
+{
+	EvnHttpRequest	 whole = {.url = psprintf("%s%s", server->url, path),
+							  .bearer = server->bearer,
+							  .body = request->body,
+							  .accept = request->accept,
+							  .last_id = request->last_id,
+							  .proxy = server->proxy,
+							  .ca_file = server->ca_file,
+							  .connect_timeout_ms = server->connect_timeout_ms,
+							  .timeout_ms = request->timeout_ms};
+	char			 error[EVN_HTTP_ERROR_LEN];
+	EvnHttpTransfer *transfer = evn_http_begin(http, &whole, error);
+
+	if (transfer == NULL)
+		ereport(ERROR, (errcode(ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION),
+						errmsg("could not ask \"%s\": %s", server->url, error)));
+	return transfer;
+}
+
+void
+evn_api_call_begin(EvnApiCall *call, EvnHttp *http, const EvnFeedServer *server, const char *path,
+				   const char *body)
+{
+	initStringInfo(&call->body);
+	call->transfer = evn_api_call_request(http, server, path,
+										  &(EvnApiRequest) {.body = body, .timeout_ms = ANSWER_MS});
+}
+
+void
+evn_api_call_end(EvnApiCall *call)
+{
+	evn_http_end(call->transfer);
+	pfree(call->body.data);
+	call->transfer = NULL;
+}
+
+bool
+evn_api_call_serve(EvnApiCall *call)
+{
+	const char *data;
+	size_t		len = evn_http_body(call->transfer, &data);
+
+	if (call->body.len + len > MAX_ANSWER_BYTES)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("the answer of the network is too long")));
+	appendBinaryStringInfo(&call->body, data, (int) len);
+	evn_http_take(call->transfer, len);
+	return evn_http_state(call->transfer) == EVN_HTTP_DONE ||
+		   evn_http_state(call->transfer) == EVN_HTTP_FAILED;
+}
+
+static TimestampTz
+from_unix(int64 seconds)
+{
+	return seconds * USECS_PER_SEC - UNIX_EPOCH_US;
+}
+
+TimestampTz
+evn_api_call_server_time(const EvnHttpTransfer *transfer)
+{
+	const char *date = evn_http_header(transfer, "date");
+	struct tm	tm = {0};
+
+	if (date == NULL || strptime(date, "%a, %d %b %Y %H:%M:%S", &tm) == NULL)
+		return evn_clock_now();
+	return from_unix(timegm(&tm));
+}
+
+/* Seconds since 1970 (X), a time of ISO 8601 (Mastodon); 0 for none. */
+static TimestampTz
+read_time(const char *text)
+{
+	struct tm tm = {0};
+
+	if (strchr(text, 'T') == NULL)
+		return from_unix(strtoll(text, NULL, 10));
+	return strptime(text, "%Y-%m-%dT%H:%M:%S", &tm) == NULL ? 0 : from_unix(timegm(&tm));
+}
+
+/* Times of the server's clock are told by ours; those that are past say nothing. */
+static TimestampTz
+reset_at(const EvnHttpTransfer *transfer)
+{
+	const char *header = evn_http_header(transfer, "retry-after");
+	TimestampTz wait_us;
+
+	if (header != NULL)
+		wait_us = strtoll(header, NULL, 10) * USECS_PER_SEC;
+	else if ((header = evn_http_header(transfer, "x-rate-limit-reset")) != NULL ||
+			 (header = evn_http_header(transfer, "x-ratelimit-reset")) != NULL)
+		wait_us = read_time(header) - evn_api_call_server_time(transfer);
+	else
+		return 0;
+	return wait_us <= 0 ? 0 : evn_clock_now() + Min(wait_us, USECS_PER_DAY);
+}
+
+void
+evn_api_call_rate(const EvnHttpTransfer *transfer, EvnApiRate *rate)
+{
+	const char *left = evn_http_header(transfer, "x-rate-limit-remaining");
+
+	if (left == NULL)
+		left = evn_http_header(transfer, "x-ratelimit-remaining");
+	if (left == NULL)
+		return;
+	rate->left = strtoll(left, NULL, 10);
+	rate->reset_at = reset_at(transfer);
+}
+
+/* What the network says goes on one line. */
+static void
+describe(EvnApiRefusal *refusal, long status, const char *body)
+{
+	int n = snprintf(refusal->error, sizeof(refusal->error), "the network answers %ld%s", status,
+					 body[0] == '\0' ? "" : ": ");
+
+	for (; *body != '\0' && n < sizeof(refusal->error) - 1; body++)
+		refusal->error[n++] = (unsigned char) *body < ' ' ? ' ' : *body;
+	refusal->error[n] = '\0';
+	refusal->error[pg_mbcliplen(refusal->error, n, n)] = '\0';
+}
+
+/*
+ * 429 says as well that there is a connection already, which may be one that
+ * the network has not found to be dead yet: then it tells that more requests
+ * would be taken, and the reset that comes with it is not what to wait for.
+ */
+static bool
+is_rate_limit(const EvnHttpTransfer *transfer)
+{
+	EvnApiRate rate = {.left = 0};
+
+	evn_api_call_rate(transfer, &rate);
+	return evn_http_status(transfer) == 429 && rate.left == 0;
+}
+
+void
+evn_api_call_refusal(const EvnHttpTransfer *transfer, const char *body, EvnApiRefusal *refusal)
+{
+	long status = evn_http_status(transfer);
+
+	refusal->reset_at = EVN_RECONNECT_NO_RESET;
+	refusal->cause = EVN_RECONNECT_NETWORK;
+	if (evn_http_state(transfer) == EVN_HTTP_FAILED && (status == 0 || status == 200))
+		snprintf(refusal->error, sizeof(refusal->error), "%s", evn_http_error(transfer));
+	else if (status == 200)
+		snprintf(refusal->error, sizeof(refusal->error), "the network ended the connection");
+	else
+	{
+		describe(refusal, status, body);
+		refusal->cause = is_rate_limit(transfer) ? EVN_RECONNECT_RATE_LIMIT : EVN_RECONNECT_HTTP;
+		if (refusal->cause == EVN_RECONNECT_RATE_LIMIT && reset_at(transfer) != 0)
+			refusal->reset_at = reset_at(transfer);
+	}
+}
+
+static char **
+row_of(uint64 row, int ncolumns)
+{
+	char **values = palloc(sizeof(char *) * ncolumns);
+
+	for (int i = 0; i < ncolumns; i++)
+	{
+		bool  isnull;
+		Datum value = evn_spi_value_or_null(row, i + 1, &isnull);
+
+		values[i] = isnull ? NULL : TextDatumGetCString(value);
+	}
+	return values;
+}
+
+List *
+evn_api_call_read(const char *sql, const char *document, const char *argument)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext old;
+	List		 *rows = NIL;
+	Oid			  types[2] = {JSONOID, TEXTOID};
+	Datum		  values[2] = {(Datum) 0, (Datum) 0};
+	EvnSpi		  spi;
+	bool		  own_transaction = !IsTransactionState();
+
+	if (own_transaction)
+		evn_worker_begin_transaction();
+	evn_spi_begin(&spi, InvalidOid);
+	values[0] = DirectFunctionCall1(json_in, CStringGetDatum(document));
+	if (argument != NULL)
+		values[1] = CStringGetTextDatum(argument);
+	evn_spi_exec_args(sql, 2, types, values, argument == NULL ? " n" : NULL, SPI_OK_SELECT);
+	old = MemoryContextSwitchTo(caller);
+	for (uint64 i = 0; i < SPI_processed; i++)
+		rows = lappend(rows, row_of(i, SPI_tuptable->tupdesc->natts));
+	MemoryContextSwitchTo(old);
+	evn_spi_end(&spi);
+	if (own_transaction)
+		evn_worker_commit_transaction();
+	MemoryContextSwitchTo(caller);
+	return rows;
+}
+
+void
+evn_api_call_encode(StringInfo path, const char *text)
+{
+	for (; *text != '\0'; text++)
+	{
+		if (isalnum((unsigned char) *text) || strchr("-._~", *text) != NULL)
+			appendStringInfoChar(path, *text);
+		else
+			appendStringInfo(path, "%%%02X", (unsigned char) *text);
+	}
+}

@@ -1,0 +1,78 @@
+/*
+ * api_call.h
+ *		Requests to a network's API: documents that it answers with, and what its
+ *		refusals mean.
+ *
+ * evn_api_call_read runs a transaction of its own where there is none.  Raises when
+ * memory runs out or a document is none.
+ */
+#ifndef EVN_API_CALL_H
+#define EVN_API_CALL_H
+
+#include "feed.h"
+#include "http_stream.h"
+#include "lib/stringinfo.h"
+#include "nodes/pg_list.h"
+#include "reconnect.h"
+
+typedef struct EvnApiCall
+{
+	EvnHttpTransfer *transfer;
+	StringInfoData	 body;
+} EvnApiCall;
+
+/* What was refused, and when to come again. */
+typedef struct EvnApiRefusal
+{
+	EvnReconnectCause cause;
+	int64			  reset_at; /* of evn_clock_now(), or EVN_RECONNECT_NO_RESET */
+	char			  error[EVN_HTTP_ERROR_LEN];
+} EvnApiRefusal;
+
+/* What of EvnHttpRequest depends on the request. */
+typedef struct EvnApiRequest
+{
+	const char *body;
+	const char *accept;
+	const char *last_id;
+	long		timeout_ms; /* 0 for a stream */
+} EvnApiRequest;
+
+/* How many more requests an endpoint takes, as far as it says so. */
+typedef struct EvnApiRate
+{
+	int64		left;	  /* -1: not known */
+	TimestampTz reset_at; /* of evn_clock_now(); 0: not known */
+} EvnApiRate;
+
+/* Ask for url + path.  Never NULL. */
+extern EvnHttpTransfer *evn_api_call_request(EvnHttp *http, const EvnFeedServer *server,
+											 const char *path, const EvnApiRequest *request);
+
+/* What an answer says of the rate; left alone unless it says something. */
+extern void evn_api_call_rate(const EvnHttpTransfer *transfer, EvnApiRate *rate);
+
+/* What time it is by the clock of who answered; ours when it does not say. */
+extern TimestampTz evn_api_call_server_time(const EvnHttpTransfer *transfer);
+
+extern void evn_api_call_begin(EvnApiCall *call, EvnHttp *http, const EvnFeedServer *server,
+							   const char *path, const char *body);
+extern void evn_api_call_end(EvnApiCall *call);
+
+/* Take what has come; true when the answer is complete, or failed. */
+extern bool evn_api_call_serve(EvnApiCall *call);
+
+/* Why a transfer that ended, or was answered with another status than 200, did so. */
+extern void evn_api_call_refusal(const EvnHttpTransfer *transfer, const char *body,
+								 EvnApiRefusal *refusal);
+
+/*
+ * Rows (char **, by column; NULL for null) of a query with the document as $1,
+ * of type json, and a text or NULL as $2; all columns are text.  palloc'd.
+ */
+extern List *evn_api_call_read(const char *sql, const char *document, const char *argument);
+
+/* Append text to a query string, percent-encoded. */
+extern void evn_api_call_encode(StringInfo path, const char *text);
+
+#endif /* EVN_API_CALL_H */

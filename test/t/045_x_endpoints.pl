@@ -1,0 +1,164 @@
+# The X API's endpoints: rules, samples, compliance, recent search; the budget,
+# and what statistics say.
+use strict;
+use warnings;
+
+use EvilnetProcesses;
+use EvilnetSocial;
+use EvilnetTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $speed = 50;
+my $social = start_social('--speed', $speed, '--seed', '45');
+my $node = evilnet_node('main', "evilnet.clock_speed = $speed", 'evilnet.embedded_broker = on', 'evilnet.max_future = 7d');
+
+$social->order('config', x => { keepalive_seconds => 5 });
+$node->safe_psql(
+	'postgres', qq{
+	CREATE EXTENSION hll;
+	CREATE EXTENSION evilnet;
+	CREATE SERVER bus FOREIGN DATA WRAPPER evilnet_kafka OPTIONS ("bootstrap.servers" 'embedded');
+	CREATE SERVER x FOREIGN DATA WRAPPER evilnet_http OPTIONS (api 'x', url '$social->{url}');
+	CREATE USER MAPPING FOR CURRENT_USER SERVER x OPTIONS (bearer_token 'sesame')});
+
+sub source_is
+{
+	my ($source, $what, $wanted, $name) = @_;
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return wait_for($node, "SELECT $what FROM evilnet.stat_source WHERE source = '$source'", $wanted, $name // "$source: $what");
+}
+
+sub sent_ids
+{
+	my ($query) = @_;
+
+	return join(',', sort { $a <=> $b } map { $_->{id} } @{ $social->ask("truth?network=x$query") });
+}
+
+# The ids in a stream's table are those that the server sent.
+sub has_ids
+{
+	my ($table, $wanted, $name) = @_;
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return wait_for($node, "SELECT coalesce(string_agg(id::text, ',' ORDER BY id), '') FROM $table", $wanted, $name);
+}
+
+# ---- rules: a dry run, made what the source says, and changed
+
+is( $node->safe_psql(
+		'postgres', q{SELECT action, value, tag, problem IS NOT NULL FROM evilnet.check_source('x', 'filtered_stream',
+		'{"rules": [{"value": "coffee", "tag": "c"}, "(broken"]}')}),
+	"add|(broken||t\nadd|coffee|c|f", 'the dry run says which rule the network does not take');
+is(scalar(@{ $social->ask('log') }), 2, 'having asked for the rules and tried the new ones');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM evilnet.check_source('x', 'sample_stream')}), 0, 'a sample has no rules');
+
+$node->safe_psql(
+	'postgres', q{
+	SELECT evilnet.create_stream('broken');
+	SELECT evilnet.create_source('broken', 'x', 'filtered_stream', '{"rules": ["coffee", "(broken"]}', to_stream => 'broken')});
+source_is('broken', q{state || ' ' || (last_error LIKE 'the network does not take rules: "(broken" (%')}, 'stopped true');
+$node->safe_psql('postgres', q{SELECT evilnet.drop_source('broken')});
+
+$node->safe_psql(
+	'postgres', q{
+	SELECT evilnet.create_stream('filtered', 'bus', 'filtered');
+	SELECT evilnet.create_source('filtered', 'x', 'filtered_stream', '{"rules": [{"value": "coffee", "tag": "c"}]}', 'bus', 'filtered')});
+source_is('filtered', 'state', 'running');
+is($node->safe_psql('postgres', q{SELECT action, value, tag FROM evilnet.check_source('x', 'filtered_stream', '{"rules": [{"value": "coffee", "tag": "c"}, "tea"]}')}),
+	"add|tea|\nkeep|coffee|c", 'the rules are those of the source');
+$social->order('posts', network => 'x', n => 200);
+has_ids('filtered', sent_ids('&for=coffee'), 'posts that match come through Kafka');
+source_is('filtered', 'connected_since IS NOT NULL AND received_at >= connected_since AND reconnects = 0 AND requests_left = 49 AND requests_reset_at > connected_since AND gaps = 0', 't', 'statistics tell of the connection');
+
+$node->safe_psql('postgres', q{SELECT evilnet.alter_source('filtered', '{"rules": ["morning"]}')});
+wait_for($node, q{SELECT string_agg(action || ' ' || value, ',') FROM evilnet.check_source('x', 'filtered_stream', '{"rules": ["morning"]}')}, 'keep morning', 'other rules take the place of the first ones');
+$node->safe_psql('postgres', q{SELECT evilnet.drop_source('filtered')});
+
+# ---- samples cannot be searched: what is missed is recorded, unless the stream itself goes back
+
+foreach my $sample ([ 'sample', '{}', 1 ], [ 'backfilled', '{"backfill_minutes": 5}', 0 ])
+{
+	my ($name, $params, $gaps) = @$sample;
+
+	$social->order('config', x => { sample_percent => 100 });
+	$node->safe_psql(
+		'postgres', qq{
+		SELECT evilnet.create_stream('$name');
+		SELECT evilnet.create_source('$name', 'x', 'sample_stream', '$params', to_stream => '$name')});
+	source_is($name, 'state', 'running');
+	$social->order('posts', network => 'x', n => 20);
+	wait_for($node, "SELECT count(*) FROM $name", 20, "$name: posts come");
+	$social->script('x.sample', 'reset');
+	source_is($name, 'reconnects', 1);
+	source_is($name, 'gaps', $gaps, "$name: $gaps gaps are recorded");
+	$node->safe_psql('postgres', "SELECT evilnet.drop_source('$name')");
+}
+
+# ---- deletes of the compliance stream
+
+$node->safe_psql(
+	'postgres', q{
+	SELECT evilnet.create_source('compliance', 'x', 'tweet_compliance_stream', '{"partition": 1}', to_stream => 'sample')
+});
+source_is('compliance', 'state', 'running');
+$social->order('delete', network => 'x', n => 20);
+wait_for($node, q{SELECT messages > 0 FROM evilnet.stat_source WHERE source = 'compliance'}, 't', 'notices come');
+cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM sample'), '<=', 20, 'and delete posts');
+$node->safe_psql('postgres', q{SELECT evilnet.drop_source('compliance')});
+
+# ---- recent search, again and again
+
+$node->safe_psql(
+	'postgres', q{
+	SELECT evilnet.create_stream('searched');
+	SELECT evilnet.create_source('searched', 'x', 'recent_search', '{"query": "tea", "seconds": 10}', to_stream => 'searched')});
+source_is('searched', 'state', 'idle');
+my %old = map { $_ => 1 } split(/,/, sent_ids('&for=tea'));
+foreach my $round (1 .. 3)
+{
+	$social->order('posts', network => 'x', n => 300);
+	has_ids('searched', join(',', grep { !$old{$_} } split(/,/, sent_ids('&for=tea'))), "round $round: what search finds is stored");
+}
+$node->safe_psql('postgres', q{SELECT evilnet.drop_source('searched')});
+
+# ---- the budget
+
+$node->safe_psql(
+	'postgres', q{
+	SELECT evilnet.create_stream('dear');
+	SELECT evilnet.create_source('dear', 'x', 'sample_stream', '{"monthly_spend": 1, "price": 0.05}', to_stream => 'dear')});
+source_is('dear', 'state', 'running');
+$social->order('posts', network => 'x', n => 50);
+source_is('dear', 'state', 'budget spent');
+source_is('dear', q{messages || ' ' || month_messages || ' ' || month_spend}, '20 20 1.00');
+is(scalar(@{ $social->ask('connections') }), 0, 'no connection is left');
+$node->append_conf('postgresql.conf', 'evilnet.clock_offset = 40d');
+$node->reload;
+source_is('dear', 'state', 'running', 'it goes on in another month');
+
+# ---- refusals in words
+
+my $refused = sub {
+	my ($sql, $pattern, $name) = @_;
+	my ($code, undef, $stderr) = $node->psql('postgres', $sql);
+
+	isnt($code, 0, $name);
+	like($stderr, $pattern, "$name: in words");
+};
+my $create = q{SELECT evilnet.create_source('bad', 'x', '%s', '%s', to_stream => 'dear')};
+
+$refused->(sprintf($create, 'firehose', '{}'), qr/X has no endpoint "firehose".*It is one of/s, 'an unknown endpoint');
+$refused->(sprintf($create, 'filtered_stream', '{"rules": []}'), qr/must be an array of rules/, 'no rules');
+$refused->(sprintf($create, 'sample_stream', '{"rules": ["a"]}'), qr/has no rules/, 'rules of a sample');
+$refused->(sprintf($create, 'recent_search', '{}'), qr/needs a parameter "query"/, 'a search for nothing');
+$refused->(sprintf($create, 'sample10_stream', '{"partition": 3}'), qr/between 1 and 2/, 'a partition too many');
+$refused->(sprintf($create, 'sample_stream', '{"monthly_spend": 5}'), qr/needs parameter "price"/, 'a budget without a price');
+$refused->(sprintf($create, 'sample_stream', '{"monthly_posts": -5}'), qr/must be a number above 0/, 'a negative budget');
+$refused->(q{SELECT evilnet.alter_source('dear', '{"backfill_minutes": 6}')}, qr/between 0 and 5/, 'other parameters that are wrong');
+
+$node->stop;
+done_testing();
