@@ -31,7 +31,6 @@
 #define CHECKPOINT_MS		200
 #define SERVE_MS			5	  /* how soon an acknowledgement is seen */
 #define IDLE_MS				60000 /* how often the position of an idle feed is stored */
-#define NO_CURSOR_MS		1000  /* how soon the first position is looked for */
 #define SLICE				1000  /* messages between two looks at signals */
 #define RATE_SECONDS		10.0  /* the rate shown is smoothed over about this */
 
@@ -46,8 +45,9 @@ typedef struct FetchWorker
 	EvnFeed			  *feed;
 	const EvnSinkKind *kind;
 	EvnSink			  *sink;
-	bool			   full;  /* the sink had no room for the message */
-	bool			   ended; /* the feed has no more */
+	bool			   has_cursor; /* a position is stored, or about to be */
+	bool			   full;	   /* the sink had no room for the message */
+	bool			   ended;	   /* the feed has no more */
 
 	/* since the last checkpoint */
 	int64		messages;
@@ -105,6 +105,7 @@ begin(void)
 	MemoryContextSwitchTo(worker.context);
 	worker.kind = OidIsValid(worker.source->to_stream) ? &evn_sink_stream : &evn_sink_kafka;
 	worker.sink = worker.kind->open(worker.source);
+	worker.has_cursor = worker.source->cursor != NULL;
 	worker.counted_at = GetCurrentTimestamp();
 	worker.counted = 0;
 	MemoryContextSwitchTo(old);
@@ -149,8 +150,7 @@ checkpoint(void)
 {
 	Jsonb *cursor = worker.api->cursor(worker.feed);
 
-	worker.store_at =
-		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), cursor == NULL ? NO_CURSOR_MS : IDLE_MS);
+	worker.store_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), IDLE_MS);
 	if (worker.messages == 0 && cursor == NULL)
 		return true;
 	if (!worker.kind->checkpoint(worker.sink, cursor))
@@ -159,6 +159,19 @@ checkpoint(void)
 	worker.messages = worker.bytes = 0;
 	evn_worker_succeeded();
 	return true;
+}
+
+/*
+ * From where it connects first on, a source misses nothing: also when it is
+ * killed before it has stored a message.
+ */
+static void
+store_beginning(void)
+{
+	Jsonb *cursor = worker.api->cursor(worker.feed);
+
+	if (cursor != NULL)
+		worker.has_cursor = worker.kind->checkpoint(worker.sink, cursor);
 }
 
 /* Hand on what has come, as much as the sink takes; what the feed said last. */
@@ -172,6 +185,8 @@ hand_on(void)
 	for (int i = 0; i < SLICE && worker.source->budget > 0; i++)
 	{
 		result = worker.api->next(worker.feed, &message);
+		if (!worker.has_cursor)
+			store_beginning();
 		if (result != EVN_FEED_MESSAGE)
 			break;
 		worker.full = !worker.kind->put(worker.sink, &message);

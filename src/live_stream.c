@@ -141,6 +141,16 @@ read_more(EvnLive *live)
 	return true;
 }
 
+/* Something may be waiting that was not read while others were served. */
+static bool
+has_come(EvnLive *live)
+{
+	const char *data;
+
+	evn_http_wait(live->http, 0);
+	return evn_http_body(live->transfer, &data) > live->fed;
+}
+
 static void
 check_end(EvnLive *live)
 {
@@ -148,7 +158,7 @@ check_end(EvnLive *live)
 
 	if (state == EVN_HTTP_DONE || state == EVN_HTTP_FAILED)
 		lose_transfer(live);
-	else if (is_stalled(live))
+	else if (is_stalled(live) && !has_come(live))
 		lose_stalled(live);
 }
 

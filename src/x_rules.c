@@ -131,11 +131,13 @@ evn_x_rules_end(EvnXRules *rules)
 	"SELECT coalesce(e->>'value', ''), pg_catalog.concat_ws(': ', e->>'title'," \
 	" coalesce(e #>> '{details,0}', e->>'detail', e->>'message'))" \
 	" FROM pg_catalog.json_array_elements(coalesce($1->'errors', '[]'::pg_catalog.json)) e"
+/* a rule that somebody else has just made is there all the same */
+#define NOT_DUPLICATE " WHERE e->>'title' IS DISTINCT FROM 'DuplicateRule'"
 
 static void
 check_refused(const char *answer)
 {
-	List		  *errors = evn_api_call_read(REFUSED, answer, NULL);
+	List		  *errors = evn_api_call_read(REFUSED NOT_DUPLICATE, answer, NULL);
 	StringInfoData text;
 	ListCell	  *cell;
 

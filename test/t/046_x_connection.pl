@@ -121,9 +121,10 @@ $social = start_social('--speed', 0);
 read_from($social);
 source_is('state', 'running');
 my $offset = 0;
-foreach my $round (1 .. 180)
+# a second less than the keep-alives take leaves time to the machine
+foreach my $round (1 .. 190)
 {
-	$offset += 20;
+	$offset += 19;
 	$node->safe_psql('postgres', qq{
 		ALTER SYSTEM SET evilnet.clock_offset = $offset;
 		SELECT pg_reload_conf()});
