@@ -132,6 +132,20 @@ find_option(List *options, const char *name)
 	return NULL;
 }
 
+/* What the API asks of a server's options, each of which is valid. */
+static void
+check_for_api(const EvnFeedApi *api, List *options)
+{
+	if (api->reads_files && list_length(options) > 1)
+		ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_OPTION_NAME), errhidestmt(true),
+						errmsg("a server of api \"%s\" takes no other option", api->name)));
+	if (!api->reads_files && api->url == NULL && find_option(options, "url") == NULL)
+		ereport(ERROR, (errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND), errhidestmt(true),
+						errmsg("option \"url\" is required for api \"%s\"", api->name),
+						errhint("There is no server that has all of it: write whose it is, as in "
+								"https://host.")));
+}
+
 Datum
 evn_http_servers_validate(PG_FUNCTION_ARGS)
 {
@@ -150,9 +164,8 @@ evn_http_servers_validate(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND), errhidestmt(true),
 						errmsg("option \"api\" is required"),
 						errhint("It is one of: %s.", evn_feed_api_names())));
-	if (api != NULL && evn_feed_api(api)->url == NULL && list_length(options) > 1)
-		ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_OPTION_NAME), errhidestmt(true),
-						errmsg("a server of api \"%s\" takes no other option", api)));
+	if (api != NULL)
+		check_for_api(evn_feed_api(api), options);
 	PG_RETURN_VOID();
 }
 

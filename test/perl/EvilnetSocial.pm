@@ -89,4 +89,14 @@ sub wait_for_script
 	die 'steps are left: ' . $social->{json}->encode($social->ask('script'));
 }
 
+# The last requests, a line each, to be shown when something is missing.
+sub requests
+{
+	my ($social) = @_;
+	my @rows = @{ $social->ask('log?ids=0') };
+
+	splice(@rows, 0, -12) if @rows > 12;
+	return join('', map { "$_->{time} $_->{path} " . $social->{json}->encode([ @$_{qw(query status ended ended_time events sent)} ]) . "\n" } @rows);
+}
+
 1;
