@@ -9,9 +9,11 @@
 #include "feed.h"
 #include "feed_file.h"
 #include "feed_mastodon.h"
+#include "feed_wikimedia.h"
 #include "feed_x.h"
 
-static const EvnFeedApi *const apis[] = {&evn_feed_file, &evn_feed_x, &evn_feed_mastodon};
+static const EvnFeedApi *const apis[] = {&evn_feed_file, &evn_feed_x, &evn_feed_mastodon,
+										 &evn_feed_wikimedia};
 
 const EvnFeedApi *
 evn_feed_api(const char *name)

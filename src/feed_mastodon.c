@@ -229,12 +229,9 @@ serve(MastodonFeed *feed)
 /* ---- messages */
 
 static void
-hold(MastodonFeed *feed, const char *data, size_t len, int64 id)
+hold(MastodonFeed *feed, EvnText text, int64 id)
 {
-	feed->message.too_long = len > EVN_FEED_MAX_MESSAGE;
-	feed->message.data = data;
-	feed->message.len = Min(len, EVN_FEED_MAX_MESSAGE);
-	feed->message.id = id;
+	feed->message = evn_flat_message(text, id);
 	feed->has_message = true;
 }
 
@@ -246,9 +243,9 @@ hold_status(MastodonFeed *feed, EvnText status)
 
 	evn_arena_reset(feed->arena);
 	if (evn_mastodon_status(status, feed->arena, &feed->flat, &id))
-		hold(feed, feed->flat.data, feed->flat.len, id);
+		hold(feed, (EvnText) {feed->flat.data, feed->flat.len}, id);
 	else
-		hold(feed, status.data, status.len, 0);
+		hold(feed, status, 0);
 }
 
 /* The data is the id alone. */
@@ -257,9 +254,8 @@ hold_delete(MastodonFeed *feed, EvnText data)
 {
 	int64 id = evn_flat_digits(&(EvnJsonValue) {.type = EVN_JSON_NUMBER, .text.raw = data});
 
-	if (id > 0)
-		evn_flat_delete(&feed->flat, id);
-	hold(feed, id > 0 ? feed->flat.data : data.data, id > 0 ? feed->flat.len : data.len, id);
+	evn_flat_delete(&feed->flat, id);
+	hold(feed, id > 0 ? (EvnText) {feed->flat.data, feed->flat.len} : data, id);
 }
 
 static bool
@@ -276,7 +272,7 @@ hold_event(MastodonFeed *feed, const EvnFrame *frame, bool too_long)
 
 	if (too_long)
 	{
-		hold(feed, frame->data, frame->len, 0);
+		hold(feed, data, 0);
 		feed->message.too_long = true;
 	}
 	else if (is_event(frame, "update") || is_event(frame, "status.update"))

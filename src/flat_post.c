@@ -190,3 +190,12 @@ evn_flat_delete(StringInfo flat, int64 id)
 	resetStringInfo(flat);
 	appendStringInfo(flat, "{\"delete\":{\"status\":{\"id\":" INT64_FORMAT "}}}", id);
 }
+
+EvnFeedMessage
+evn_flat_message(EvnText text, int64 id)
+{
+	return (EvnFeedMessage) {.data = text.data,
+							 .len = Min(text.len, EVN_FEED_MAX_MESSAGE),
+							 .too_long = text.len > EVN_FEED_MAX_MESSAGE,
+							 .id = id};
+}

@@ -11,6 +11,7 @@
 #ifndef EVN_FLAT_POST_H
 #define EVN_FLAT_POST_H
 
+#include "feed.h"
 #include "json_scan.h"
 #include "lib/stringinfo.h"
 
@@ -50,5 +51,8 @@ extern void evn_flat_end(StringInfo flat);
 
 /* The whole of a notice that the post with this id is deleted. */
 extern void evn_flat_delete(StringInfo flat, int64 id);
+
+/* What a feed hands out, until the text changes; one that is too long is cut. */
+extern EvnFeedMessage evn_flat_message(EvnText text, int64 id);
 
 #endif /* EVN_FLAT_POST_H */
