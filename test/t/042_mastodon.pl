@@ -72,7 +72,7 @@ source_is('state', 'running', 'connected for a hashtag', 'near');
 $social->order('posts', network => 'mastodon', n => 300);
 is_complete('at first');
 
-is($node->safe_psql('postgres', q{SELECT array_agg(DISTINCT hashtags), count(*) BETWEEN 1 AND 100 FROM near}), '{{montréal}}|t', 'a hashtag has its own');
+wait_for($node, q{SELECT array_agg(DISTINCT hashtags), count(*) BETWEEN 1 AND 100 FROM near}, '{{montréal}}|t', 'a hashtag has its own');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM posts WHERE text ~ '<p>|</a>|<br|&(lt|gt|amp|quot);'}), 0, 'HTML has become text');
 is($node->safe_psql('postgres', q{SELECT count(*) > 0 FROM posts WHERE text LIKE '%<3%'}), 't', 'and what looks like HTML is there');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM posts WHERE cardinality(hashtags) > 0 AND text NOT ILIKE '%#' || hashtags[1] || '%'}), 0, 'hashtags are in the text');
