@@ -7,13 +7,14 @@
 #include "lib/stringinfo.h"
 
 #include "feed.h"
+#include "feed_bluesky.h"
 #include "feed_file.h"
 #include "feed_mastodon.h"
 #include "feed_wikimedia.h"
 #include "feed_x.h"
 
 static const EvnFeedApi *const apis[] = {&evn_feed_file, &evn_feed_x, &evn_feed_mastodon,
-										 &evn_feed_wikimedia};
+										 &evn_feed_wikimedia, &evn_feed_bluesky};
 
 const EvnFeedApi *
 evn_feed_api(const char *name)

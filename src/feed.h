@@ -57,8 +57,9 @@ typedef struct EvnFeedServer
 
 struct EvnFeedApi
 {
-	const char *name; /* option "api" of a server */
-	const char *url;  /* unless the server has its own; NULL when it must, or has no network */
+	const char *name;	   /* option "api" of a server */
+	const char *url;	   /* unless the server has its own; NULL when it must, or has no network */
+	bool		websocket; /* its url is wss or ws */
 	bool		reads_files; /* there is no network, and the owner needs pg_read_server_files */
 
 	/* Raise unless a source can be made of these. */

@@ -20,6 +20,7 @@
 #include "compat.h"
 #include "fdw_servers.h"
 #include "http_servers.h"
+#include "http_stream.h"
 
 #define CONNECT_TIMEOUT_MS 10000
 
@@ -42,7 +43,8 @@ check_url(const char *value)
 	size_t len = strlen(value);
 
 	/* a password in it would be there for all to read */
-	if ((strncmp(value, "https://", 8) != 0 && strncmp(value, "http://", 7) != 0) ||
+	if ((strncmp(value, "https://", 8) != 0 && strncmp(value, "http://", 7) != 0 &&
+		 strncmp(value, "wss://", 6) != 0 && strncmp(value, "ws://", 5) != 0) ||
 		value[len - 1] == '/' || strpbrk(value, "@?#") != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE), errhidestmt(true),
@@ -132,6 +134,20 @@ find_option(List *options, const char *name)
 	return NULL;
 }
 
+static void
+check_websocket(const EvnFeedApi *api, const char *url)
+{
+	if (api->websocket && !evn_http_has_websocket())
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errhidestmt(true),
+						errmsg("api \"%s\" needs a libcurl that reads WebSockets", api->name),
+						errdetail("This is libcurl %s, without them.", evn_http_version()),
+						errhint("Debian 13 has one; any from 7.86 on can be built with them.")));
+	if (url != NULL && api->websocket != (strncmp(url, "ws", 2) == 0))
+		ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE), errhidestmt(true),
+						errmsg("invalid option \"url\" for api \"%s\"", api->name),
+						errhint("Write %s://host.", api->websocket ? "wss" : "https")));
+}
+
 /* What the API asks of a server's options, each of which is valid. */
 static void
 check_for_api(const EvnFeedApi *api, List *options)
@@ -139,6 +155,7 @@ check_for_api(const EvnFeedApi *api, List *options)
 	if (api->reads_files && list_length(options) > 1)
 		ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_OPTION_NAME), errhidestmt(true),
 						errmsg("a server of api \"%s\" takes no other option", api->name)));
+	check_websocket(api, find_option(options, "url"));
 	if (!api->reads_files && api->url == NULL && find_option(options, "url") == NULL)
 		ereport(ERROR, (errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND), errhidestmt(true),
 						errmsg("option \"url\" is required for api \"%s\"", api->name),

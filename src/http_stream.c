@@ -29,6 +29,19 @@ typedef struct Socket
 	int			  wanted; /* CURL_POLL_... */
 } Socket;
 
+#if LIBCURL_VERSION_NUM >= 0x075600
+#define HAVE_WEBSOCKET
+#endif
+
+/* What was received of a WebSocket's message at once. */
+typedef struct Piece
+{
+	struct Piece *next;
+	size_t		  len;
+	bool		  message_ends;
+	char		  data[FLEXIBLE_ARRAY_MEMBER];
+} Piece;
+
 struct EvnHttp
 {
 	CURLM	   *multi;
@@ -45,8 +58,13 @@ struct EvnHttpTransfer
 	EvnHttpState	   state;
 	char			   error[CURL_ERROR_SIZE];
 	char			  *buffer;
-	size_t			   len;
+	size_t			   len; /* that was not taken */
 	bool			   paused;
+
+	bool   websocket;
+	bool   closed; /* by the other side */
+	Piece *pieces; /* instead of the buffer, in a list */
+	Piece *last_piece;
 };
 
 /* ---- what libcurl calls */
@@ -101,6 +119,60 @@ receive(char *data, size_t size, size_t n, void *arg)
 	transfer->len += len;
 	return len;
 }
+
+#ifdef HAVE_WEBSOCKET
+static bool
+add_piece(EvnHttpTransfer *transfer, const char *data, size_t len, bool message_ends)
+{
+	Piece *piece = malloc(offsetof(Piece, data) + len);
+
+	if (piece == NULL)
+		return false;
+	piece->next = NULL;
+	piece->len = len;
+	piece->message_ends = message_ends;
+	memcpy(piece->data, data, len);
+	if (transfer->pieces == NULL)
+		transfer->pieces = piece;
+	else
+		transfer->last_piece->next = piece;
+	transfer->last_piece = piece;
+	transfer->len += len;
+	return true;
+}
+
+/*
+ * Messages are told apart by what libcurl says during the call only, so each is
+ * accepted, and the pause is for what is not read yet.  It answers pings itself.
+ */
+static size_t
+receive_piece(char *data, size_t size, size_t n, void *arg)
+{
+	EvnHttpTransfer			   *transfer = arg;
+	const struct curl_ws_frame *frame = curl_ws_meta(transfer->easy);
+
+	transfer->state = EVN_HTTP_OPEN;
+	if (frame == NULL)
+		return size * n + 1;
+	/* whoever closes waits for us to do so, too: any other length ends the transfer */
+	transfer->closed = transfer->closed || (frame->flags & CURLWS_CLOSE) != 0;
+	if (transfer->closed)
+		return size * n + 1;
+	if ((frame->flags & (CURLWS_PING | CURLWS_PONG)) != 0)
+		return size * n;
+	if (!add_piece(transfer, data, size * n,
+				   frame->bytesleft == 0 && (frame->flags & CURLWS_CONT) == 0))
+		return size * n + 1;
+	if (transfer->len > BUFFER && !transfer->paused)
+	{
+		transfer->paused = true;
+		(void) curl_easy_pause(transfer->easy, CURLPAUSE_RECV);
+	}
+	return size * n;
+}
+#else
+#define receive_piece receive /* such a transfer is never begun */
+#endif
 
 /* The last line of the header of the last answer: a redirect's is followed by another one. */
 static size_t
@@ -173,7 +245,8 @@ add_header(EvnHttpTransfer *transfer, const char *name, const char *value)
 static CURLcode
 set_security(CURL *easy, const EvnHttpRequest *request)
 {
-	CURLcode code = curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+	CURLcode code = curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR,
+									 strncmp(request->url, "ws", 2) == 0 ? "ws,wss" : "http,https");
 
 	/* a token is for the host that it was given for */
 	if (code == CURLE_OK)
@@ -220,7 +293,8 @@ set_callbacks(EvnHttpTransfer *transfer, const EvnHttpRequest *request)
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
 	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->error);
-	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, receive);
+	transfer->websocket = strncmp(request->url, "ws", 2) == 0;
+	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, transfer->websocket ? receive_piece : receive);
 	curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
 	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, receive_header);
 	curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
@@ -272,6 +346,16 @@ evn_http_begin(EvnHttp *http, const EvnHttpRequest *request, char error[EVN_HTTP
 	return NULL;
 }
 
+static void
+drop_piece(EvnHttpTransfer *transfer)
+{
+	Piece *piece = transfer->pieces;
+
+	transfer->len -= piece->len;
+	transfer->pieces = piece->next;
+	free(piece);
+}
+
 void
 evn_http_end(EvnHttpTransfer *transfer)
 {
@@ -280,6 +364,8 @@ evn_http_end(EvnHttpTransfer *transfer)
 		curl_multi_remove_handle(transfer->http->multi, transfer->easy);
 		curl_easy_cleanup(transfer->easy);
 	}
+	while (transfer->pieces != NULL)
+		drop_piece(transfer);
 	curl_slist_free_all(transfer->headers);
 	free(transfer->buffer);
 	free(transfer);
@@ -298,7 +384,8 @@ note_ends(EvnHttp *http)
 		EvnHttpTransfer *transfer;
 
 		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **) &transfer);
-		transfer->state = message->data.result == CURLE_OK ? EVN_HTTP_DONE : EVN_HTTP_FAILED;
+		transfer->state =
+			message->data.result == CURLE_OK || transfer->closed ? EVN_HTTP_DONE : EVN_HTTP_FAILED;
 		if (message->data.result != CURLE_OK && transfer->error[0] == '\0')
 			strlcpy(transfer->error, curl_easy_strerror(message->data.result),
 					sizeof(transfer->error));
@@ -358,6 +445,25 @@ evn_http_wait(EvnHttp *http, long timeout_ms)
 
 /* ---- answers */
 
+bool
+evn_http_has_websocket(void)
+{
+#ifdef HAVE_WEBSOCKET
+	const char *const *protocol = curl_version_info(CURLVERSION_NOW)->protocols;
+
+	for (; *protocol != NULL; protocol++)
+		if (strcmp(*protocol, "wss") == 0)
+			return true;
+#endif
+	return false;
+}
+
+const char *
+evn_http_version(void)
+{
+	return curl_version_info(CURLVERSION_NOW)->version;
+}
+
 EvnHttpState
 evn_http_state(const EvnHttpTransfer *transfer)
 {
@@ -370,7 +476,7 @@ evn_http_status(const EvnHttpTransfer *transfer)
 	long status = 0;
 
 	curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
-	return status;
+	return transfer->websocket && status == 101 ? 200 : status;
 }
 
 const char *
@@ -384,7 +490,9 @@ evn_http_header(const EvnHttpTransfer *transfer, const char *name)
 {
 	struct curl_header *header;
 
-	if (curl_easy_header(transfer->easy, name, 0, CURLH_HEADER, -1, &header) != CURLHE_OK)
+	/* that of a WebSocket is informational */
+	if (curl_easy_header(transfer->easy, name, 0, CURLH_HEADER | CURLH_1XX, -1, &header) !=
+		CURLHE_OK)
 		return NULL;
 	return header->value;
 }
@@ -393,7 +501,7 @@ size_t
 evn_http_body(const EvnHttpTransfer *transfer, const char **data)
 {
 	*data = transfer->buffer;
-	return transfer->len;
+	return transfer->websocket ? 0 : transfer->len;
 }
 
 void
@@ -402,6 +510,29 @@ evn_http_take(EvnHttpTransfer *transfer, size_t len)
 	transfer->len -= len;
 	memmove(transfer->buffer, transfer->buffer + len, transfer->len);
 	if (!transfer->paused)
+		return;
+	transfer->paused = false;
+	(void) curl_easy_pause(transfer->easy, CURLPAUSE_CONT);
+}
+
+bool
+evn_http_piece(const EvnHttpTransfer *transfer, const char **data, size_t *len, bool *message_ends)
+{
+	const Piece *piece = transfer->pieces;
+
+	if (piece == NULL)
+		return false;
+	*data = piece->data;
+	*len = piece->len;
+	*message_ends = piece->message_ends;
+	return true;
+}
+
+void
+evn_http_take_piece(EvnHttpTransfer *transfer)
+{
+	drop_piece(transfer);
+	if (!transfer->paused || transfer->len > BUFFER / 2)
 		return;
 	transfer->paused = false;
 	(void) curl_easy_pause(transfer->easy, CURLPAUSE_CONT);

@@ -19,7 +19,7 @@ typedef struct EvnHttpTransfer EvnHttpTransfer; /* one of them */
 
 typedef struct EvnHttpRequest
 {
-	const char *url;	 /* https, or http */
+	const char *url;	 /* https or http; wss or ws for a WebSocket */
 	const char *bearer;	 /* token, or NULL */
 	const char *body;	 /* JSON to POST, or NULL to GET */
 	const char *accept;	 /* type of answer wanted, or NULL */
@@ -53,7 +53,12 @@ extern void evn_http_serve(EvnHttp *http);
 /* Wait until there is something to serve, for the latch, or so long. */
 extern void evn_http_wait(EvnHttp *http, long timeout_ms);
 
+/* Whether libcurl reads WebSockets; which version of it there is. */
+extern bool evn_http_has_websocket(void);
+extern const char *evn_http_version(void);
+
 extern EvnHttpState evn_http_state(const EvnHttpTransfer *transfer);
+/* 200 for a WebSocket that was opened */
 extern long evn_http_status(const EvnHttpTransfer *transfer);
 extern const char *evn_http_error(const EvnHttpTransfer *transfer);
 
@@ -66,5 +71,13 @@ extern const char *evn_http_header(const EvnHttpTransfer *transfer, const char *
  */
 extern size_t evn_http_body(const EvnHttpTransfer *transfer, const char **data);
 extern void evn_http_take(EvnHttpTransfer *transfer, size_t len);
+
+/*
+ * The same of a WebSocket: the first piece of a message that was not taken,
+ * and whether it is the message's last one.  False when there is none.
+ */
+extern bool evn_http_piece(const EvnHttpTransfer *transfer, const char **data, size_t *len,
+						   bool *message_ends);
+extern void evn_http_take_piece(EvnHttpTransfer *transfer);
 
 #endif /* EVN_HTTP_STREAM_H */

@@ -44,6 +44,7 @@ evn_live_ask(EvnLive *live, const char *path, const char *last_id)
 						  .last_id = last_id});
 	evn_frame_init(&live->framer, live->framing, EVN_FEED_MAX_MESSAGE);
 	live->fed = 0;
+	live->has_piece = false;
 	live->last_byte_at = evn_clock_now();
 	live->phase = EVN_LIVE_ASKED;
 }
@@ -126,12 +127,31 @@ evn_live_serve(EvnLive *live)
 	return live->phase;
 }
 
+static bool
+read_piece(EvnLive *live)
+{
+	const char *data;
+	size_t		len;
+	bool		message_ends;
+
+	if (live->has_piece)
+		evn_http_take_piece(live->transfer);
+	live->has_piece = evn_http_piece(live->transfer, &data, &len, &message_ends);
+	if (!live->has_piece)
+		return false;
+	live->last_byte_at = evn_clock_now();
+	evn_frame_feed_piece(&live->framer, data, len, message_ends);
+	return true;
+}
+
 /* More bytes for the framer; false when none have come. */
 static bool
 read_more(EvnLive *live)
 {
 	const char *data;
 
+	if (live->framing == EVN_FRAMING_WEBSOCKET)
+		return read_piece(live);
 	evn_http_take(live->transfer, live->fed);
 	live->fed = evn_http_body(live->transfer, &data);
 	if (live->fed == 0)

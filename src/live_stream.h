@@ -43,7 +43,8 @@ typedef struct EvnLive
 	TimestampTz		 retry_at;
 	EvnHttpTransfer *transfer;
 	EvnFramer		 framer;
-	size_t			 fed; /* bytes that the framer is at */
+	size_t			 fed;		/* bytes that the framer is at */
+	bool			 has_piece; /* the framer is at one of a WebSocket */
 } EvnLive;
 
 /* http and server live longer; to be closed by evn_live_close. */
