@@ -25,7 +25,8 @@ EvnHttpTransfer *
 evn_api_call_request(EvnHttp *http, const EvnFeedServer *server, const char *path,
 					 const EvnApiRequest *request)
 {
-	EvnHttpRequest	 whole = {.url = psprintf("%s%s", server->url, path),
+	char			*url = psprintf("%s%s", server->url, path);
+	EvnHttpRequest	 whole = {.url = url,
 							  .bearer = server->bearer,
 							  .body = request->body,
 							  .accept = request->accept,
@@ -37,6 +38,7 @@ evn_api_call_request(EvnHttp *http, const EvnFeedServer *server, const char *pat
 	char			 error[EVN_HTTP_ERROR_LEN];
 	EvnHttpTransfer *transfer = evn_http_begin(http, &whole, error);
 
+	pfree(url);
 	if (transfer == NULL)
 		ereport(ERROR, (errcode(ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION),
 						errmsg("could not ask \"%s\": %s", server->url, error)));

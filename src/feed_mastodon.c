@@ -219,7 +219,7 @@ serve(MastodonFeed *feed)
 		case EVN_LIVE_OPEN:
 			if (feed->newest_id == 0)
 				note_complete(feed, feed->live.opened_at);
-			feed->fill_at = feed->live.opened_at + FILL_LAG_US;
+			feed->fill_at = Max(feed->fill_at, feed->live.opened_at + FILL_LAG_US);
 			break;
 		default:
 			break;

@@ -67,8 +67,10 @@ lose_transfer(EvnLive *live)
 	EvnApiRefusal refusal;
 	const char	 *body;
 	size_t		  len = evn_http_body(live->transfer, &body);
+	char		 *text = pnstrdup(body, len);
 
-	evn_api_call_refusal(live->transfer, pnstrdup(body, len), &refusal);
+	evn_api_call_refusal(live->transfer, text, &refusal);
+	pfree(text);
 	evn_live_lose(live, &refusal);
 }
 
