@@ -27,7 +27,10 @@ evn_api_call_request(EvnHttp *http, const EvnFeedServer *server, const char *pat
 {
 	char			*url = psprintf("%s%s", server->url, path);
 	EvnHttpRequest	 whole = {.url = url,
-							  .bearer = server->bearer,
+							  .bearer = request->client_id == NULL ? server->bearer : NULL,
+							  .user = request->client_id,
+							  .password = request->client_secret,
+							  .is_form = request->is_form,
 							  .body = request->body,
 							  .accept = request->accept,
 							  .last_id = request->last_id,
@@ -47,11 +50,15 @@ evn_api_call_request(EvnHttp *http, const EvnFeedServer *server, const char *pat
 
 void
 evn_api_call_begin(EvnApiCall *call, EvnHttp *http, const EvnFeedServer *server, const char *path,
-				   const char *body)
+				   const EvnApiRequest *request)
 {
+	EvnApiRequest limited = {0};
+
+	if (request != NULL)
+		limited = *request;
+	limited.timeout_ms = ANSWER_MS;
 	initStringInfo(&call->body);
-	call->transfer = evn_api_call_request(http, server, path,
-										  &(EvnApiRequest) {.body = body, .timeout_ms = ANSWER_MS});
+	call->transfer = evn_api_call_request(http, server, path, &limited);
 }
 
 void
@@ -167,6 +174,7 @@ evn_api_call_refusal(const EvnHttpTransfer *transfer, const char *body, EvnApiRe
 {
 	long status = evn_http_status(transfer);
 
+	refusal->status = status;
 	refusal->reset_at = EVN_RECONNECT_NO_RESET;
 	refusal->cause = EVN_RECONNECT_NETWORK;
 	if (evn_http_state(transfer) == EVN_HTTP_FAILED && (status == 0 || status == 200))

@@ -26,6 +26,7 @@ typedef struct EvnApiRefusal
 {
 	EvnReconnectCause cause;
 	int64			  reset_at; /* of evn_clock_now(), or EVN_RECONNECT_NO_RESET */
+	long			  status;	/* of HTTP; 0 when there was no answer */
 	char			  error[EVN_HTTP_ERROR_LEN];
 } EvnApiRefusal;
 
@@ -33,6 +34,9 @@ typedef struct EvnApiRefusal
 typedef struct EvnApiRequest
 {
 	const char *body;
+	bool		is_form;   /* the body, not JSON */
+	const char *client_id; /* and secret, instead of the token; or NULL */
+	const char *client_secret;
 	const char *accept;
 	const char *last_id;
 	long		timeout_ms; /* 0 for a stream */
@@ -55,8 +59,9 @@ extern void evn_api_call_rate(const EvnHttpTransfer *transfer, EvnApiRate *rate)
 /* What time it is by the clock of who answered; ours when it does not say. */
 extern TimestampTz evn_api_call_server_time(const EvnHttpTransfer *transfer);
 
+/* The same for a document, by itself; request NULL to GET it. */
 extern void evn_api_call_begin(EvnApiCall *call, EvnHttp *http, const EvnFeedServer *server,
-							   const char *path, const char *body);
+							   const char *path, const EvnApiRequest *request);
 extern void evn_api_call_end(EvnApiCall *call);
 
 /* Take what has come; true when the answer is complete, or failed. */

@@ -48,8 +48,10 @@ typedef struct EvnFeedApi EvnFeedApi;
 typedef struct EvnFeedServer
 {
 	const EvnFeedApi *api;
-	const char		 *url;	   /* without a slash at its end; NULL for archives */
-	const char		 *bearer;  /* token, or NULL */
+	const char		 *url;		 /* without a slash at its end; NULL for archives */
+	const char		 *bearer;	 /* token, or NULL */
+	const char		 *client_id; /* and secret, to get a token; or NULL */
+	const char		 *client_secret;
 	const char		 *proxy;   /* or NULL */
 	const char		 *ca_file; /* or NULL for the system's certificates */
 	int				  connect_timeout_ms;
@@ -57,9 +59,10 @@ typedef struct EvnFeedServer
 
 struct EvnFeedApi
 {
-	const char *name;	   /* option "api" of a server */
-	const char *url;	   /* unless the server has its own; NULL when it must, or has no network */
-	bool		websocket; /* its url is wss or ws */
+	const char *name; /* option "api" of a server */
+	const char *url;  /* unless the server has its own; NULL when it must, or has no network */
+	const char *token_path;	 /* where apps get a token; NULL when they do not */
+	bool		websocket;	 /* its url is wss or ws */
 	bool		reads_files; /* there is no network, and the owner needs pg_read_server_files */
 
 	/* Raise unless a source can be made of these. */

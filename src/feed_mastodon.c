@@ -438,6 +438,7 @@ mastodon_cursor(EvnFeed *handle)
 
 const EvnFeedApi evn_feed_mastodon = {
 	.name = "mastodon",
+	.token_path = "/oauth/token",
 	.check = mastodon_check,
 	.open = mastodon_open,
 	.next = mastodon_next,

@@ -590,6 +590,7 @@ x_cursor(EvnFeed *handle)
 const EvnFeedApi evn_feed_x = {
 	.name = "x",
 	.url = "https://api.x.com",
+	.token_path = "/oauth2/token",
 	.check = x_check,
 	.dry_run = x_dry_run,
 	.open = x_open,

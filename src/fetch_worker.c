@@ -21,6 +21,7 @@
 #include "feed.h"
 #include "fetch_worker.h"
 #include "http_servers.h"
+#include "oauth.h"
 #include "sink.h"
 #include "source.h"
 #include "spi.h"
@@ -103,6 +104,7 @@ begin(void)
 	evn_worker_set_state(EVN_WORKER_CONNECTING);
 	load_source();
 	MemoryContextSwitchTo(worker.context);
+	evn_oauth_get_token(worker.server);
 	worker.kind = OidIsValid(worker.source->to_stream) ? &evn_sink_stream : &evn_sink_kafka;
 	worker.sink = worker.kind->open(worker.source);
 	worker.has_cursor = worker.source->cursor != NULL;

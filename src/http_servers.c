@@ -83,11 +83,11 @@ check_timeout(const char *value)
 }
 
 static void
-check_token(const char *value)
+check_secret(const char *value)
 {
 	if (value[0] == '\0' || strpbrk(value, "\r\n") != NULL)
 		ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE), errhidestmt(true),
-						errmsg("invalid option \"bearer_token\"")));
+						errmsg("the token, id or secret is empty or has line ends")));
 }
 
 static const struct
@@ -101,7 +101,9 @@ static const struct
 	{"proxy", ForeignServerRelationId, check_proxy},
 	{"ca_file", ForeignServerRelationId, check_file},
 	{"connect_timeout", ForeignServerRelationId, check_timeout},
-	{"bearer_token", UserMappingRelationId, check_token},
+	{"bearer_token", UserMappingRelationId, check_secret},
+	{"client_id", UserMappingRelationId, check_secret},
+	{"client_secret", UserMappingRelationId, check_secret},
 };
 
 static void
@@ -116,7 +118,8 @@ check_option(const char *name, const char *value, Oid catalog)
 	ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_OPTION_NAME), errhidestmt(true),
 					errmsg("invalid option \"%s\"", name),
 					errhint("Servers of evilnet_http take api, url, proxy, ca_file and "
-							"connect_timeout, user mappings take bearer_token.")));
+							"connect_timeout, user mappings take bearer_token, or client_id and "
+							"client_secret.")));
 }
 
 static const char *
@@ -177,6 +180,10 @@ evn_http_servers_validate(PG_FUNCTION_ARGS)
 
 		check_option(option->defname, defGetString(option), catalog);
 	}
+	if ((find_option(options, "client_id") == NULL) !=
+		(find_option(options, "client_secret") == NULL))
+		ereport(ERROR, (errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND), errhidestmt(true),
+						errmsg("options \"client_id\" and \"client_secret\" go together")));
 	if (catalog == ForeignServerRelationId && api == NULL)
 		ereport(ERROR, (errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND), errhidestmt(true),
 						errmsg("option \"api\" is required"),
@@ -192,6 +199,7 @@ static EvnFeedServer *
 make_server(const ForeignServer *server, Oid userid)
 {
 	EvnFeedServer *made = palloc0(sizeof(EvnFeedServer));
+	List		  *mapping = evn_fdw_servers_mapping(server->serverid, userid);
 	const char	  *timeout = find_option(server->options, "connect_timeout");
 
 	made->api = evn_feed_api(find_option(server->options, "api"));
@@ -200,7 +208,9 @@ make_server(const ForeignServer *server, Oid userid)
 		made->url = made->api->url;
 	made->proxy = find_option(server->options, "proxy");
 	made->ca_file = find_option(server->options, "ca_file");
-	made->bearer = find_option(evn_fdw_servers_mapping(server->serverid, userid), "bearer_token");
+	made->bearer = find_option(mapping, "bearer_token");
+	made->client_id = find_option(mapping, "client_id");
+	made->client_secret = find_option(mapping, "client_secret");
 	made->connect_timeout_ms = timeout == NULL ? CONNECT_TIMEOUT_MS : pg_strtoint32(timeout);
 	return made;
 }
@@ -218,6 +228,13 @@ evn_http_servers_get(const char *name, Oid userid)
 	if (!evn_may_use_server(server->serverid, userid))
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FOREIGN_SERVER, server->servername);
 	made = make_server(server, userid);
+	if (made->client_id != NULL && made->api->token_path == NULL)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
+			 errmsg("api \"%s\" gives no tokens to apps", made->api->name),
+			 errhint(
+				 "Set bearer_token in the user mapping instead of client_id and client_secret.")));
 	if (made->api->reads_files && !has_privs_of_role(userid, ROLE_PG_READ_SERVER_FILES))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),

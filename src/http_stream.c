@@ -257,6 +257,14 @@ set_security(CURL *easy, const EvnHttpRequest *request)
 		code = curl_easy_setopt(easy, CURLOPT_PROXY, request->proxy == NULL ? "" : request->proxy);
 	if (code == CURLE_OK)
 		code = curl_easy_setopt(easy, CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
+	if (code == CURLE_OK && request->user != NULL)
+	{
+		code = curl_easy_setopt(easy, CURLOPT_HTTPAUTH, CURLAUTH_BASIC);
+		if (code == CURLE_OK)
+			code = curl_easy_setopt(easy, CURLOPT_USERNAME, request->user);
+		if (code == CURLE_OK)
+			code = curl_easy_setopt(easy, CURLOPT_PASSWORD, request->password);
+	}
 	if (code == CURLE_OK && request->bearer != NULL)
 	{
 		code = curl_easy_setopt(easy, CURLOPT_HTTPAUTH, CURLAUTH_BEARER);
@@ -314,7 +322,10 @@ begin(EvnHttpTransfer *transfer, const EvnHttpRequest *request, char error[EVN_H
 	if (transfer->buffer == NULL || transfer->easy == NULL ||
 		!add_header(transfer, "Accept", request->accept) ||
 		!add_header(transfer, "Last-Event-ID", request->last_id) ||
-		!add_header(transfer, "Content-Type", request->body == NULL ? NULL : "application/json"))
+		!add_header(transfer, "Content-Type",
+					request->body == NULL ? NULL
+					: request->is_form	  ? "application/x-www-form-urlencoded"
+										  : "application/json"))
 	{
 		snprintf(error, EVN_HTTP_ERROR_LEN, "out of memory");
 		return false;
@@ -495,6 +506,12 @@ evn_http_header(const EvnHttpTransfer *transfer, const char *name)
 		CURLHE_OK)
 		return NULL;
 	return header->value;
+}
+
+size_t
+evn_http_unread(const EvnHttpTransfer *transfer)
+{
+	return transfer->len;
 }
 
 size_t

@@ -19,9 +19,12 @@ typedef struct EvnHttpTransfer EvnHttpTransfer; /* one of them */
 
 typedef struct EvnHttpRequest
 {
-	const char *url;	 /* https or http; wss or ws for a WebSocket */
-	const char *bearer;	 /* token, or NULL */
+	const char *url;	/* https or http; wss or ws for a WebSocket */
+	const char *bearer; /* token, or NULL */
+	const char *user;	/* and password, of basic authentication; or NULL */
+	const char *password;
 	const char *body;	 /* JSON to POST, or NULL to GET */
+	bool		is_form; /* the body, not JSON */
 	const char *accept;	 /* type of answer wanted, or NULL */
 	const char *last_id; /* Last-Event-ID, or NULL */
 	const char *proxy;	 /* or NULL for none, whatever the environment says */
@@ -61,6 +64,9 @@ extern EvnHttpState evn_http_state(const EvnHttpTransfer *transfer);
 /* 200 for a WebSocket that was opened */
 extern long evn_http_status(const EvnHttpTransfer *transfer);
 extern const char *evn_http_error(const EvnHttpTransfer *transfer);
+
+/* bytes that have come and were not taken */
+extern size_t evn_http_unread(const EvnHttpTransfer *transfer);
 
 /* a header of the answer, NULL when it is not there; until the next call */
 extern const char *evn_http_header(const EvnHttpTransfer *transfer, const char *name);

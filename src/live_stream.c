@@ -55,6 +55,10 @@ evn_live_lose(EvnLive *live, const EvnApiRefusal *refusal)
 	if (live->transfer != NULL)
 		evn_reconnect_set_minimum(&live->reconnect, evn_frame_retry_ms(&live->framer));
 	evn_live_close(live);
+	/* a token that was got for an app is got anew */
+	if (refusal->status == 401 && live->server->client_id != NULL)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
+						errmsg("the network does not take the token any more")));
 	evn_worker_set_error(refusal->error);
 	live->retry_at =
 		evn_reconnect_failed(&live->reconnect, refusal->cause, evn_clock_now(), refusal->reset_at);
@@ -167,10 +171,10 @@ read_more(EvnLive *live)
 static bool
 has_come(EvnLive *live)
 {
-	const char *data;
+	size_t before = evn_http_unread(live->transfer);
 
 	evn_http_wait(live->http, 0);
-	return evn_http_body(live->transfer, &data) > live->fed;
+	return evn_http_unread(live->transfer) > before;
 }
 
 static void

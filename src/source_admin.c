@@ -19,6 +19,7 @@
 #include "compat.h"
 #include "fdw_servers.h"
 #include "http_servers.h"
+#include "oauth.h"
 #include "shmem.h"
 #include "spi.h"
 #include "stream.h"
@@ -181,10 +182,14 @@ evn_source_admin_check(PG_FUNCTION_ARGS)
 	Jsonb		  *params = PG_GETARG_JSONB_P(2);
 	EvnFeedServer *server =
 		check_source(NameStr(*PG_GETARG_NAME(0)), GetUserId(), endpoint, params);
-	List *changes =
-		server->api->dry_run == NULL ? NIL : server->api->dry_run(endpoint, params, server);
+	List	 *changes = NIL;
 	ListCell *cell;
 
+	if (server->api->dry_run != NULL)
+	{
+		evn_oauth_get_token(server);
+		changes = server->api->dry_run(endpoint, params, server);
+	}
 	InitMaterializedSRF(fcinfo, 0);
 	foreach(cell, changes)
 		put_change((ReturnSetInfo *) fcinfo->resultinfo, lfirst(cell));

@@ -203,7 +203,8 @@ post(EvnXRules *rules, Step step, const char *body)
 {
 	rules->step = step;
 	evn_api_call_begin(&rules->call, rules->http, rules->server,
-					   rules->is_dry_run ? PATH "?dry_run=true" : PATH, body);
+					   rules->is_dry_run ? PATH "?dry_run=true" : PATH,
+					   &(EvnApiRequest) {.body = body});
 }
 
 /* After the rules were read: what is to be deleted and added. */

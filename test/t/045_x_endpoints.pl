@@ -140,6 +140,23 @@ $node->append_conf('postgresql.conf', 'evilnet.clock_offset = 40d');
 $node->reload;
 source_is('dear', 'state', 'running', 'it goes on in another month');
 
+# ---- an app's id and secret instead of a token
+
+$social->order('config', x => { tokens => ['first'] });
+$node->safe_psql(
+	'postgres', qq{
+	SELECT evilnet.drop_source('dear');
+	CREATE SERVER app FOREIGN DATA WRAPPER evilnet_http OPTIONS (api 'x', url '$social->{url}');
+	CREATE USER MAPPING FOR CURRENT_USER SERVER app OPTIONS (client_id 'me', client_secret 'sesame');
+	SELECT evilnet.create_stream('app');
+	SELECT evilnet.create_source('app', 'app', 'sample_stream', to_stream => 'app')});
+source_is('app', 'state', 'running', 'a token was got');
+$social->order('config', x => { tokens => ['second'] });
+$social->script('x.sample', 'reset');
+wait_for($node, q{SELECT last_error LIKE '%does not take the token%' FROM evilnet.stat_source WHERE source = 'app'}, 't', 'it is taken no more');
+source_is('app', 'state', 'running', 'and another one is got');
+unlike(slurp_file($node->logfile) =~ s/^.*CREATE USER MAPPING.*$//mgr, qr/sesame/, 'the secret is not in the log');
+
 # ---- refusals in words
 
 my $refused = sub {
@@ -149,7 +166,7 @@ my $refused = sub {
 	isnt($code, 0, $name);
 	like($stderr, $pattern, "$name: in words");
 };
-my $create = q{SELECT evilnet.create_source('bad', 'x', '%s', '%s', to_stream => 'dear')};
+my $create = q{SELECT evilnet.create_source('bad', 'x', '%s', '%s', to_stream => 'app')};
 
 $refused->(sprintf($create, 'firehose', '{}'), qr/X has no endpoint "firehose".*It is one of/s, 'an unknown endpoint');
 $refused->(sprintf($create, 'filtered_stream', '{"rules": []}'), qr/must be an array of rules/, 'no rules');
@@ -158,7 +175,7 @@ $refused->(sprintf($create, 'recent_search', '{}'), qr/needs a parameter "query"
 $refused->(sprintf($create, 'sample10_stream', '{"partition": 3}'), qr/between 1 and 2/, 'a partition too many');
 $refused->(sprintf($create, 'sample_stream', '{"monthly_spend": 5}'), qr/needs parameter "price"/, 'a budget without a price');
 $refused->(sprintf($create, 'sample_stream', '{"monthly_posts": -5}'), qr/must be a number above 0/, 'a negative budget');
-$refused->(q{SELECT evilnet.alter_source('dear', '{"backfill_minutes": 6}')}, qr/between 0 and 5/, 'other parameters that are wrong');
+$refused->(q{SELECT evilnet.alter_source('app', '{"backfill_minutes": 6}')}, qr/between 0 and 5/, 'other parameters that are wrong');
 
 $node->stop;
 done_testing();

@@ -1,0 +1,91 @@
+/*
+ * oauth.c
+ *		A token for the id and secret of an app.
+ *
+ * It is asked for each time a source begins, and kept in memory only: a token
+ * that the network takes no longer makes the source begin anew.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "api_call.h"
+#include "oauth.h"
+
+#define WAIT_MS 60000
+
+static void
+close_http(void *arg)
+{
+	evn_http_close(arg);
+}
+
+/* Its connections end with the current context. */
+static EvnHttp *
+open_http(void)
+{
+	MemoryContextCallback *callback = palloc0(sizeof(MemoryContextCallback));
+	EvnHttp				  *http = evn_http_open();
+
+	if (http == NULL)
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+	callback->func = close_http;
+	callback->arg = http;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, callback);
+	return http;
+}
+
+static char *
+read_token(const char *answer)
+{
+	List *rows = evn_api_call_read("SELECT $1->>'access_token'", answer, NULL);
+
+	return ((char **) linitial(rows))[0];
+}
+
+static char *
+ask(const EvnFeedServer *server)
+{
+	EvnApiRequest request = {.body = "grant_type=client_credentials",
+							 .is_form = true,
+							 .client_id = server->client_id,
+							 .client_secret = server->client_secret};
+	EvnHttp		 *http = open_http();
+	EvnApiCall	  call;
+	EvnApiRefusal refusal;
+	char		 *token = NULL;
+
+	evn_api_call_begin(&call, http, server, server->api->token_path, &request);
+	while (!evn_api_call_serve(&call))
+	{
+		evn_http_wait(http, WAIT_MS);
+		CHECK_FOR_INTERRUPTS();
+	}
+	if (evn_http_state(call.transfer) == EVN_HTTP_DONE && evn_http_status(call.transfer) == 200)
+		token = read_token(call.body.data);
+	if (token == NULL)
+	{
+		evn_api_call_refusal(call.transfer, "", &refusal);
+		ereport(ERROR, (errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
+						errmsg("could not get a token from \"%s\": %s", server->url, refusal.error),
+						errhint("Check client_id and client_secret of the user mapping.")));
+	}
+	evn_api_call_end(&call);
+	return token;
+}
+
+void
+evn_oauth_get_token(EvnFeedServer *server)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext context;
+
+	if (server->bearer != NULL || server->client_id == NULL)
+		return;
+	context = AllocSetContextCreate(caller, "evilnet token", ALLOCSET_SMALL_SIZES);
+	MemoryContextSwitchTo(context);
+	server->bearer = MemoryContextStrdup(caller, ask(server));
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(context);
+}
