@@ -105,6 +105,27 @@ $social->script('mastodon.timeline', { do => 'status', code => 503, body => {} }
 survives('a timeline that fails', { do => 'skip', n => 90 }, { do => 'withhold', n => 3 }, 'close');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM evilnet.dead_letter'), 0, 'there are no dead letters');
 
+# ---- a table that cannot be written to for longer than a stream may be silent
+
+# The numbers of the open connections of the source for all posts.
+sub connections
+{
+	return join(' ', map { $_->{n} } grep { $_->{endpoint} eq 'mastodon.public' } @{ $social->ask('connections') });
+}
+
+my $connection = '';
+$connection = connections() while $connection eq '';
+my $lock = $node->background_psql('postgres');
+$lock->query_safe('BEGIN; LOCK TABLE posts IN ACCESS EXCLUSIVE MODE');
+$social->order('posts', network => 'mastodon', n => 10);
+wait_for($node, q{SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'posts'::regclass}, 1, 'the worker waits for the table');
+my $until = $social->ask('clock')->{millis} + 60_000;
+$node->poll_query_until('postgres', 'SELECT true') while $social->ask('clock')->{millis} < $until;
+$lock->query_safe('COMMIT');
+$lock->quit;
+is_complete('locked');
+is(connections(), $connection, 'the connection is kept');
+
 # ---- deleted posts
 
 $social->script('mastodon.public', { do => 'posts', n => 10 }, { do => 'delete', n => 5 }, 'close');
