@@ -12,6 +12,7 @@
 
 #include "clock.h"
 #include "compat.h"
+#include "json_scan.h"
 #include "spi.h"
 #include "tweet_time.h"
 #include "api_call.h"
@@ -190,6 +191,50 @@ evn_api_call_refusal(const EvnHttpTransfer *transfer, const char *body, EvnApiRe
 	}
 }
 
+static bool
+is_json(const char *text, size_t len)
+{
+	EvnJsonScan	 scan;
+	EvnJsonValue value;
+
+	if (!evn_json_scan_open(&scan, text, len, &value))
+		return false;
+	(void) evn_json_scan_skip(&scan, &value);
+	return evn_json_scan_end(&scan);
+}
+
+bool
+evn_api_call_ok(const EvnApiCall *call, EvnApiRefusal *refusal)
+{
+	long status = evn_http_status(call->transfer);
+	bool is_complete =
+		evn_http_state(call->transfer) == EVN_HTTP_DONE && (status == 200 || status == 201);
+
+	if (is_complete && is_json(call->body.data, call->body.len))
+		return true;
+	evn_api_call_refusal(call->transfer, call->body.data, refusal);
+	if (is_complete)
+	{
+		refusal->cause = EVN_RECONNECT_HTTP;
+		snprintf(refusal->error, sizeof(refusal->error), "the network's answer is not JSON");
+	}
+	return false;
+}
+
+/* A document of another make is the network's fault: it may send a better one later. */
+static void
+blame_network(MemoryContext caller)
+{
+	ErrorData *error;
+
+	MemoryContextSwitchTo(caller);
+	error = CopyErrorData();
+	FlushErrorState();
+	if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_DATA_EXCEPTION)
+		error->sqlerrcode = ERRCODE_IO_ERROR;
+	ReThrowError(error);
+}
+
 static char **
 row_of(uint64 row, int ncolumns)
 {
@@ -205,19 +250,15 @@ row_of(uint64 row, int ncolumns)
 	return values;
 }
 
-List *
-evn_api_call_read(const char *sql, const char *document, const char *argument)
+static List *
+read_rows(const char *sql, const char *document, const char *argument, MemoryContext caller)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	MemoryContext old;
-	List		 *rows = NIL;
 	Oid			  types[2] = {JSONOID, TEXTOID};
 	Datum		  values[2] = {(Datum) 0, (Datum) 0};
+	List		 *rows = NIL;
+	MemoryContext old;
 	EvnSpi		  spi;
-	bool		  own_transaction = !IsTransactionState();
 
-	if (own_transaction)
-		evn_worker_begin_transaction();
 	evn_spi_begin(&spi, InvalidOid);
 	values[0] = DirectFunctionCall1(json_in, CStringGetDatum(document));
 	if (argument != NULL)
@@ -228,6 +269,27 @@ evn_api_call_read(const char *sql, const char *document, const char *argument)
 		rows = lappend(rows, row_of(i, SPI_tuptable->tupdesc->natts));
 	MemoryContextSwitchTo(old);
 	evn_spi_end(&spi);
+	return rows;
+}
+
+List *
+evn_api_call_read(const char *sql, const char *document, const char *argument)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	bool		  own_transaction = !IsTransactionState();
+	List *volatile rows = NIL;
+
+	if (own_transaction)
+		evn_worker_begin_transaction();
+	PG_TRY();
+	{
+		rows = read_rows(sql, document, argument, caller);
+	}
+	PG_CATCH();
+	{
+		blame_network(caller);
+	}
+	PG_END_TRY();
 	if (own_transaction)
 		evn_worker_commit_transaction();
 	MemoryContextSwitchTo(caller);

@@ -67,6 +67,9 @@ extern void evn_api_call_end(EvnApiCall *call);
 /* Take what has come; true when the answer is complete, or failed. */
 extern bool evn_api_call_serve(EvnApiCall *call);
 
+/* Whether the answer is a document; else why not, and when to ask again. */
+extern bool evn_api_call_ok(const EvnApiCall *call, EvnApiRefusal *refusal);
+
 /* Why a transfer that ended, or was answered with another status than 200, did so. */
 extern void evn_api_call_refusal(const EvnHttpTransfer *transfer, const char *body,
 								 EvnApiRefusal *refusal);
@@ -74,6 +77,7 @@ extern void evn_api_call_refusal(const EvnHttpTransfer *transfer, const char *bo
 /*
  * Rows (char **, by column; NULL for null) of a query with the document as $1,
  * of type json, and a text or NULL as $2; all columns are text.  palloc'd.
+ * Raises 58030 when the document is not made as the query takes for granted.
  */
 extern List *evn_api_call_read(const char *sql, const char *document, const char *argument);
 

@@ -42,8 +42,8 @@ step(Oid relid, int64 *width)
 static void
 build(EvnWorkerSlot *slot)
 {
-	int64			 width = FIRST_WIDTH;
-	EvnBuildProgress progress = EVN_BUILD_MORE;
+	int64					  width = FIRST_WIDTH;
+	volatile EvnBuildProgress progress = EVN_BUILD_MORE;
 
 	evn_worker_set_state(EVN_WORKER_RUNNING);
 	PG_TRY();

@@ -170,8 +170,8 @@ file_open(const EvnSource *source, const EvnFeedServer *server)
 
 /* ---- read */
 
-static void
-pg_attribute_noreturn() fail(const FileFeed *feed, const char *error)
+pg_noreturn static void
+fail(const FileFeed *feed, const char *error)
 {
 	ereport(ERROR, (errcode(ERRCODE_IO_ERROR),
 					errmsg("could not read file \"%s\": %s", feed->paths[feed->current], error)));

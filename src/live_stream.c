@@ -104,8 +104,8 @@ serve_asked(EvnLive *live)
 
 	if (state != EVN_HTTP_CONNECTING)
 		evn_api_call_rate(live->transfer, &live->rate);
-	if ((state == EVN_HTTP_OPEN || state == EVN_HTTP_DONE) &&
-		evn_http_status(live->transfer) == 200)
+	/* what came before it failed was sent */
+	if (state != EVN_HTTP_CONNECTING && evn_http_status(live->transfer) == 200)
 	{
 		live->phase = EVN_LIVE_OPEN;
 		live->opened_at = live->last_byte_at = evn_clock_now();

@@ -62,15 +62,13 @@ ask(const EvnFeedServer *server)
 		evn_http_wait(http, WAIT_MS);
 		CHECK_FOR_INTERRUPTS();
 	}
-	if (evn_http_state(call.transfer) == EVN_HTTP_DONE && evn_http_status(call.transfer) == 200)
+	snprintf(refusal.error, sizeof(refusal.error), "there is none in its answer");
+	if (evn_api_call_ok(&call, &refusal))
 		token = read_token(call.body.data);
 	if (token == NULL)
-	{
-		evn_api_call_refusal(call.transfer, "", &refusal);
 		ereport(ERROR, (errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
 						errmsg("could not get a token from \"%s\": %s", server->url, refusal.error),
 						errhint("Check client_id and client_secret of the user mapping.")));
-	}
 	evn_api_call_end(&call);
 	return token;
 }

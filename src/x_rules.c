@@ -244,18 +244,13 @@ EvnXProgress
 evn_x_rules_serve(EvnXRules *rules, EvnApiRefusal *refusal)
 {
 	MemoryContext old = CurrentMemoryContext;
-	long		  status;
 	char		 *answer;
 	bool		  more;
 
 	if (!evn_api_call_serve(&rules->call))
 		return EVN_X_UNDER_WAY;
-	status = evn_http_status(rules->call.transfer);
-	if (evn_http_state(rules->call.transfer) != EVN_HTTP_DONE || (status != 200 && status != 201))
-	{
-		evn_api_call_refusal(rules->call.transfer, rules->call.body.data, refusal);
+	if (!evn_api_call_ok(&rules->call, refusal))
 		return EVN_X_REFUSED;
-	}
 	answer = pstrdup(rules->call.body.data);
 	evn_api_call_end(&rules->call);
 	/* calls and changes live as long as we do */

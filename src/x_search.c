@@ -123,11 +123,9 @@ read_page(EvnXSearch *search, EvnApiRefusal *refusal)
 	MemoryContext old = CurrentMemoryContext;
 
 	search->refused = 0;
-	if (evn_http_state(search->call.transfer) != EVN_HTTP_DONE ||
-		evn_http_status(search->call.transfer) != 200)
+	if (!evn_api_call_ok(&search->call, refusal))
 	{
-		search->refused = Max(evn_http_status(search->call.transfer), 1);
-		evn_api_call_refusal(search->call.transfer, search->call.body.data, refusal);
+		search->refused = Max(refusal->status, 1);
 		evn_api_call_end(&search->call);
 		return EVN_X_REFUSED;
 	}

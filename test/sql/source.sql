@@ -12,6 +12,7 @@ CREATE SERVER net FOREIGN DATA WRAPPER evilnet_http OPTIONS (api 'x', connect_ti
 CREATE SERVER net FOREIGN DATA WRAPPER evilnet_http OPTIONS (api 'x', bearer_token 'secret');
 CREATE SERVER net FOREIGN DATA WRAPPER evilnet_http OPTIONS (api 'x', url 'https://localhost:1', connect_timeout '100');
 CREATE USER MAPPING FOR CURRENT_USER SERVER net OPTIONS (bearer_token E'a\nHost: elsewhere');
+CREATE USER MAPPING FOR CURRENT_USER SERVER net OPTIONS (client_id 'me');
 CREATE USER MAPPING FOR CURRENT_USER SERVER net OPTIONS (bearer_token 'secret');
 CREATE ROLE reader_of_files;
 GRANT USAGE ON FOREIGN DATA WRAPPER evilnet_http TO reader_of_files;

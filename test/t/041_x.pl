@@ -79,6 +79,8 @@ survives('repeated', { do => 'posts', n => 20 }, 'close', { do => 'repeat', n =>
 survives('a stall', { do => 'posts', n => 5 }, { do => 'stall', seconds => 25 });
 survives('half open', { do => 'posts', n => 5 }, { do => 'half_open', seconds => 60 }, { do => 'skip', n => 5 });
 survives('refusals', 'reset', { do => 'status', code => 503, body => {} }, { do => 'status', code => 429, body => {} }, { do => 'skip', n => 5 }, { do => 'posts', n => 5 });
+$social->script('x.search', 'malformed', { do => 'status', code => 500, body => {} });
+survives('searches that fail', { do => 'posts', n => 5 }, 'reset', { do => 'skip', n => 5 });
 survives('a disconnect message', { do => 'posts', n => 5 }, { do => 'disconnect_message' }, { do => 'skip', n => 5 });
 
 # ---- processes that are killed

@@ -93,7 +93,7 @@ $social = start_social('--speed', 60);
 $social->order('config', x => { keepalive_seconds => 5 });
 $social->script('x.sample', ({ do => 'status', code => 503 }) x 8);
 read_from($social);
-are_pauses($social, 10, 'refused: doubled up to 320 s', 5, 10, 20, 40, 80, 160, 320, 320);
+are_pauses($social, 25, 'refused: doubled up to 320 s', 5, 10, 20, 40, 80, 160, 320, 320);
 
 # ---- too many requests: when it says; too many connections: not so
 
@@ -111,7 +111,7 @@ $social = start_social('--speed', 60);
 $social->order('config', x => { keepalive_seconds => 5 });
 $social->script('x.sample', { do => 'linger', seconds => 30 }, 'reset');
 read_from($social);
-are_pauses($social, 10, 'one connection too many: as if refused', 0, 5, 10, 20);
+are_pauses($social, 25, 'one connection too many: as if refused', 0, 5, 10, 20);
 source_is('state', 'running', 'until the old one is gone');
 
 # ---- an hour of keep-alives only, and then not even those
