@@ -1472,6 +1472,7 @@ CREATE VIEW evilnet.stat_source AS
 			WHEN s.finished_at IS NOT NULL THEN 'finished'
 			WHEN NOT s.enabled THEN 'paused'
 			WHEN s.home <> evilnet.home() THEN 'restored'
+			WHEN EXISTS (SELECT FROM evilnet.stream t WHERE t.stream = s.to_stream AND NOT t.enabled) THEN 'stream paused'
 			ELSE coalesce(k.state, 'waiting') END AS state,
 		k.pid,
 		coalesce(k.messages_per_second, 0) AS messages_per_second,
@@ -1497,7 +1498,7 @@ CREATE VIEW evilnet.stat_source AS
 	WHERE evilnet.sees_source(s.owner);
 COMMENT ON VIEW evilnet.stat_source IS 'one row per source: state, speed, totals, position, last error; a source is shown to its owner and evilnet_reader';
 COMMENT ON COLUMN evilnet.stat_source.source IS 'name of the source';
-COMMENT ON COLUMN evilnet.stat_source.state IS 'waiting (for the launcher or a free worker slot), starting, connecting, running, idle (nothing to fetch now), backoff (will retry), paused, finished (all there is was fetched; resume_source() looks for more), stopped (see last_error), restored (from a dump or as a copy: starts at resume_source()), budget spent (waits for the next month)';
+COMMENT ON COLUMN evilnet.stat_source.state IS 'waiting (for the launcher or a free worker slot), starting, connecting, running, idle (nothing to fetch now), backoff (will retry), paused, finished (all there is was fetched; resume_source() looks for more), stopped (see last_error), restored (from a dump or as a copy: starts at resume_source()), budget spent (waits for the next month), stream paused (the stream it stores into is paused or stopped)';
 COMMENT ON COLUMN evilnet.stat_source.pid IS 'process id of the worker';
 COMMENT ON COLUMN evilnet.stat_source.messages_per_second IS 'messages handed on per second, smoothed over about ten seconds';
 COMMENT ON COLUMN evilnet.stat_source.messages IS 'messages handed on so far; what was fetched again after a crash counts again';

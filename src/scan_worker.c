@@ -77,7 +77,7 @@ scan_enter(Oid dbid)
 	"  JOIN pg_catalog.pg_foreign_server f ON f.oid = m.umserver WHERE f.srvname = s.server)," BROKER( \
 		"server") "), 0)"
 
-/* one for each source */
+/* one for each source, but for those into a stream that is paused */
 #define FETCHERS \
 	"SELECT s.source_id::pg_catalog.oid, " CppAsString2( \
 		EVN_FETCHER) ", 1, pg_catalog.hashtextextended(pg_catalog.concat_ws(' ', s.xmin," \
@@ -85,7 +85,8 @@ scan_enter(Oid dbid)
 					 "  FROM pg_catalog.pg_foreign_server f LEFT JOIN pg_catalog.pg_user_mapping m ON m.umserver = f.oid" \
 					 "  WHERE f.srvname IN (s.server, s.to_server))," BROKER( \
 						 "to_server") "), 0)" \
-									  " FROM evilnet.source s WHERE s.enabled AND s.home = evilnet.home()"
+									  " FROM evilnet.source s WHERE s.enabled AND s.home = evilnet.home()" \
+									  " AND NOT EXISTS (SELECT FROM evilnet.stream t WHERE t.stream = s.to_stream AND NOT t.enabled)"
 
 /* one for each stream that has an aggregate to build, also when it is paused; never restarted */
 #define BUILDERS \

@@ -81,7 +81,8 @@ evn_source_load(int32 id)
 			" - CASE WHEN p.month = " MONTH " THEN p.month_messages ELSE 0 END,"
 			" (" MONTH " + interval '1 month') AT TIME ZONE 'UTC'"
 			" FROM evilnet.source s LEFT JOIN evilnet.source_position p USING (source_id)"
-			" WHERE s.source_id = $1 AND s.enabled AND s.home = evilnet.home()",
+			" WHERE s.source_id = $1 AND s.enabled AND s.home = evilnet.home() AND NOT EXISTS"
+			" (SELECT FROM evilnet.stream t WHERE t.stream = s.to_stream AND NOT t.enabled)",
 			2, types, values, NULL, SPI_OK_SELECT) > 0)
 	{
 		MemoryContext old = MemoryContextSwitchTo(caller);

@@ -27,7 +27,7 @@ typedef struct EvnSource
 	TimestampTz month_end; /* of evn_clock_now() */
 } EvnSource;
 
-/* Read an enabled source of this database into the current context; NULL when there is none. */
+/* Read a source that is to run of this database into the current context; NULL when there is none. */
 extern EvnSource *evn_source_load(int32 id);
 
 /* a text of params; NULL when it is not there */

@@ -83,6 +83,15 @@ $social->script('x.search', 'malformed', { do => 'status', code => 500, body => 
 survives('searches that fail', { do => 'posts', n => 5 }, 'reset', { do => 'skip', n => 5 });
 survives('a disconnect message', { do => 'posts', n => 5 }, { do => 'disconnect_message' }, { do => 'skip', n => 5 });
 
+# ---- a stream that is paused
+
+$node->safe_psql('postgres', q{SELECT evilnet.pause('posts')});
+source_is('state', 'stream paused', 'the source of a paused stream waits');
+wait_for($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'evilnet fetch worker'", 0, 'without a worker');
+$social->order('posts', network => 'x', n => 20);
+$node->safe_psql('postgres', q{SELECT evilnet.resume('posts')});
+is_complete('paused and resumed');
+
 # ---- processes that are killed
 
 foreach my $round (1 .. 3)
