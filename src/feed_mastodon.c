@@ -294,7 +294,7 @@ read_stream(MastodonFeed *feed)
 		if (hold_event(feed, &frame, result == EVN_FRAME_TOO_LONG))
 			return;
 	if (feed->live.phase == EVN_LIVE_OPEN)
-		note_complete(feed, feed->live.last_byte_at);
+		note_complete(feed, feed->live.drained_at);
 	else
 		note_loss(feed);
 }

@@ -437,7 +437,7 @@ read_stream(WikimediaFeed *feed)
 		take_id(feed);
 	}
 	if (feed->live.phase == EVN_LIVE_OPEN)
-		feed->until = Max(feed->until, feed->live.last_byte_at + feed->live.ahead_us);
+		feed->until = Max(feed->until, feed->live.drained_at + feed->live.ahead_us);
 }
 
 static EvnFeedResult

@@ -373,7 +373,7 @@ read_stream(XFeed *feed)
 		tell_notice(frame.data, frame.len);
 	}
 	if (feed->live.phase == EVN_LIVE_OPEN)
-		note_complete(feed, feed->live.last_byte_at);
+		note_complete(feed, feed->live.drained_at);
 	else
 		note_loss(feed);
 	return false;

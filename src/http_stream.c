@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include <curl/curl.h>
+#include <poll.h>
 
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -427,6 +428,29 @@ flags_of(uint32 events)
 }
 
 void
+evn_http_poll(EvnHttp *http)
+{
+	struct pollfd fds[MAX_SOCKETS];
+	int			  n = http->nsockets;
+	int			  running;
+
+	for (int i = 0; i < n; i++)
+		fds[i] =
+			(struct pollfd) {.fd = http->sockets[i].fd,
+							 .events = (http->sockets[i].wanted == CURL_POLL_OUT ? 0 : POLLIN) |
+									   (http->sockets[i].wanted == CURL_POLL_IN ? 0 : POLLOUT)};
+	if (n > 0 && poll(fds, n, 0) > 0)
+		for (int i = 0; i < n; i++)
+			if (fds[i].revents != 0)
+				(void) curl_multi_socket_action(
+					http->multi, fds[i].fd,
+					(fds[i].revents & ~POLLOUT ? CURL_CSELECT_IN : 0) |
+						(fds[i].revents & POLLOUT ? CURL_CSELECT_OUT : 0),
+					&running);
+	evn_http_serve(http);
+}
+
+void
 evn_http_wait(EvnHttp *http, long timeout_ms)
 {
 	WaitEventSet *set = evn_wait_event_set_create(MAX_SOCKETS + 2);
@@ -506,12 +530,6 @@ evn_http_header(const EvnHttpTransfer *transfer, const char *name)
 		CURLHE_OK)
 		return NULL;
 	return header->value;
-}
-
-size_t
-evn_http_unread(const EvnHttpTransfer *transfer)
-{
-	return transfer->len;
 }
 
 size_t

@@ -50,8 +50,11 @@ extern EvnHttpTransfer *evn_http_begin(EvnHttp *http, const EvnHttpRequest *requ
 									   char error[EVN_HTTP_ERROR_LEN]);
 extern void evn_http_end(EvnHttpTransfer *transfer);
 
-/* Go on with all transfers, as far as it goes without waiting. */
+/* Go on with all transfers, but for what their sockets have received. */
 extern void evn_http_serve(EvnHttp *http);
+
+/* The same with that, without waiting for it. */
+extern void evn_http_poll(EvnHttp *http);
 
 /* Wait until there is something to serve, for the latch, or so long. */
 extern void evn_http_wait(EvnHttp *http, long timeout_ms);
@@ -64,9 +67,6 @@ extern EvnHttpState evn_http_state(const EvnHttpTransfer *transfer);
 /* 200 for a WebSocket that was opened */
 extern long evn_http_status(const EvnHttpTransfer *transfer);
 extern const char *evn_http_error(const EvnHttpTransfer *transfer);
-
-/* bytes that have come and were not taken */
-extern size_t evn_http_unread(const EvnHttpTransfer *transfer);
 
 /* a header of the answer, NULL when it is not there; until the next call */
 extern const char *evn_http_header(const EvnHttpTransfer *transfer, const char *name);

@@ -167,14 +167,22 @@ read_more(EvnLive *live)
 	return true;
 }
 
-/* Something may be waiting that was not read while others were served. */
+/*
+ * What we were too busy to read waits in the socket, perhaps for minutes.  Only
+ * when there is nothing either all that was sent has come; half a message may
+ * have been sent long ago.
+ */
 static bool
-has_come(EvnLive *live)
+read_socket(EvnLive *live)
 {
-	size_t before = evn_http_unread(live->transfer);
+	TimestampTz now = evn_clock_now();
 
-	evn_http_wait(live->http, 0);
-	return evn_http_unread(live->transfer) > before;
+	evn_http_poll(live->http);
+	if (read_more(live))
+		return true;
+	if (evn_frame_pending(&live->framer) == 0)
+		live->drained_at = now;
+	return false;
 }
 
 static void
@@ -184,7 +192,7 @@ check_end(EvnLive *live)
 
 	if (state == EVN_HTTP_DONE || state == EVN_HTTP_FAILED)
 		lose_transfer(live);
-	else if (is_stalled(live) && !has_come(live))
+	else if (is_stalled(live))
 		lose_stalled(live);
 }
 
@@ -198,7 +206,7 @@ evn_live_next(EvnLive *live, EvnFrame *frame)
 		switch (result)
 		{
 			case EVN_FRAME_MORE:
-				if (read_more(live))
+				if (read_more(live) || read_socket(live))
 					break;
 				check_end(live);
 				return EVN_FRAME_MORE;

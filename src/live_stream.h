@@ -35,9 +35,11 @@ typedef struct EvnLive
 	EvnLivePhase phase;
 	TimestampTz	 opened_at;	   /* of the latest connection; 0 before the first */
 	TimestampTz	 last_byte_at; /* received, keep-alives included */
-	int64		 ahead_us;	   /* the network's clock, as far as it is ahead of ours */
-	int64		 connections;  /* how often it was opened */
-	EvnApiRate	 rate;
+	TimestampTz
+		  drained_at;  /* all that had come by then was handed out; 0 before the first connection */
+	int64 ahead_us;	   /* the network's clock, as far as it is ahead of ours */
+	int64 connections; /* how often it was opened */
+	EvnApiRate rate;
 
 	/* of live_stream.c */
 	TimestampTz		 retry_at;
@@ -63,7 +65,7 @@ extern void evn_live_lose(EvnLive *live, const EvnApiRefusal *refusal);
 
 /*
  * The next message of an open stream: EVN_FRAME_MESSAGE or EVN_FRAME_TOO_LONG;
- * EVN_FRAME_MORE when all that came was taken, or the stream has just ended.
+ * EVN_FRAME_MORE when all that came was handed out, or the stream has just ended.
  */
 extern EvnFrameResult evn_live_next(EvnLive *live, EvnFrame *frame);
 

@@ -12,6 +12,7 @@
 
 #include "api_call.h"
 #include "oauth.h"
+#include "worker.h"
 
 #define WAIT_MS 60000
 
@@ -60,6 +61,8 @@ ask(const EvnFeedServer *server)
 	while (!evn_api_call_serve(&call))
 	{
 		evn_http_wait(http, WAIT_MS);
+		if (MyBackendType == B_BG_WORKER)
+			evn_worker_check_interrupts();
 		CHECK_FOR_INTERRUPTS();
 	}
 	snprintf(refusal.error, sizeof(refusal.error), "there is none in its answer");
