@@ -11,6 +11,7 @@
 #include <curl/curl.h>
 #include <poll.h>
 
+#include "lib/ilist.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/latch.h"
@@ -49,10 +50,12 @@ struct EvnHttp
 	TimestampTz timer_at; /* when libcurl wants to be called; 0 never */
 	Socket		sockets[MAX_SOCKETS];
 	int			nsockets;
+	dlist_head	transfers;
 };
 
 struct EvnHttpTransfer
 {
+	dlist_node		   node; /* of http's */
 	EvnHttp			  *http;
 	CURL			  *easy;
 	struct curl_slist *headers;
@@ -209,6 +212,7 @@ evn_http_open(void)
 		free(http);
 		return NULL;
 	}
+	dlist_init(&http->transfers);
 	curl_multi_setopt(http->multi, CURLMOPT_TIMERFUNCTION, note_timer);
 	curl_multi_setopt(http->multi, CURLMOPT_TIMERDATA, http);
 	curl_multi_setopt(http->multi, CURLMOPT_SOCKETFUNCTION, note_socket);
@@ -219,6 +223,8 @@ evn_http_open(void)
 void
 evn_http_close(EvnHttp *http)
 {
+	while (!dlist_is_empty(&http->transfers))
+		evn_http_end(dlist_head_element(EvnHttpTransfer, node, &http->transfers));
 	curl_multi_cleanup(http->multi);
 	free(http);
 }
@@ -352,6 +358,7 @@ evn_http_begin(EvnHttp *http, const EvnHttpRequest *request, char error[EVN_HTTP
 		return NULL;
 	}
 	transfer->http = http;
+	dlist_push_tail(&http->transfers, &transfer->node);
 	if (begin(transfer, request, error))
 		return transfer;
 	evn_http_end(transfer);
@@ -371,6 +378,7 @@ drop_piece(EvnHttpTransfer *transfer)
 void
 evn_http_end(EvnHttpTransfer *transfer)
 {
+	dlist_delete(&transfer->node);
 	if (transfer->easy != NULL)
 	{
 		curl_multi_remove_handle(transfer->http->multi, transfer->easy);

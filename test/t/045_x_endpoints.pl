@@ -157,6 +157,28 @@ wait_for($node, q{SELECT last_error LIKE '%does not take the token%' FROM evilne
 source_is('app', 'state', 'running', 'and another one is got');
 unlike(slurp_file($node->logfile) =~ s/^.*CREATE USER MAPPING.*$//mgr, qr/sesame/, 'the secret is not in the log');
 
+# ---- requests that fail leave no memory behind
+
+$social->script('x.token', ({ do => 'status', code => 403, body => {} }) x 50);
+my $grown = $node->safe_psql(
+	'postgres', q{
+	CREATE FUNCTION kilobytes() RETURNS int LANGUAGE sql RETURN (regexp_match(pg_read_file('/proc/self/status'), 'VmSize:\s+(\d+)'))[1]::int;
+	CREATE PROCEDURE refused() LANGUAGE plpgsql AS $$
+	BEGIN
+		FOR i IN 1 .. 25 LOOP
+			BEGIN
+				PERFORM evilnet.check_source('app', 'filtered_stream', '{"rules": ["a"]}');
+			EXCEPTION WHEN invalid_authorization_specification THEN
+			END;
+		END LOOP;
+	END $$;
+	CALL refused();
+	SELECT kilobytes() AS before \gset
+	CALL refused();
+	SELECT kilobytes() - :before});
+cmp_ok($grown, '<', 10_000, 'tokens that are refused leave no memory behind');
+$social->wait_for_script;
+
 # ---- refusals in words
 
 my $refused = sub {
