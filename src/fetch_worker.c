@@ -68,7 +68,6 @@ let_go(int code, Datum arg)
 	worker.source = NULL;
 	worker.full = worker.ended = false;
 	worker.messages = worker.bytes = 0;
-	worker.store_at = 0;
 	MemoryContextReset(worker.context);
 }
 
@@ -110,6 +109,8 @@ begin(void)
 	worker.has_cursor = worker.source->cursor != NULL;
 	worker.counted_at = GetCurrentTimestamp();
 	worker.counted = 0;
+	/* not at once: that a position is stored again forgives no failure */
+	worker.store_at = TimestampTzPlusMilliseconds(worker.counted_at, IDLE_MS);
 	MemoryContextSwitchTo(old);
 }
 

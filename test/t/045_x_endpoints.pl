@@ -157,6 +157,13 @@ wait_for($node, q{SELECT last_error LIKE '%does not take the token%' FROM evilne
 source_is('app', 'state', 'running', 'and another one is got');
 unlike(slurp_file($node->logfile) =~ s/^.*CREATE USER MAPPING.*$//mgr, qr/sesame/, 'the secret is not in the log');
 
+# a token that is given and then refused: pauses grow, though the position can be stored
+$social->script('x.sample', 'reset', ({ do => 'status', code => 401, body => {} }) x 4);
+$social->wait_for_script;
+source_is('app', 'state', 'running', 'it is taken again');
+my @refusals = grep { $_->{endpoint} eq 'x.sample' && ($_->{status} // 0) == 401 } @{ $social->ask('log?ids=0') };
+cmp_ok(($refusals[-1]{time} - $refusals[-2]{time}) / $speed, '>', 700, 'the network is not asked again and again') or diag($social->requests);
+
 # ---- requests that fail leave no memory behind
 
 $social->script('x.token', ({ do => 'status', code => 403, body => {} }) x 50);
