@@ -125,6 +125,24 @@ my $dead = is_same('archive', 'through Kafka');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM evilnet.dead_letter d WHERE d.stream = 'archive'::regclass}), $totals{undecodable}, 'dead letters');
 is($node->safe_psql('postgres', q{SELECT cursor->>'file' FROM evilnet.stat_source}), "$dir/5.ndjson", 'the position is that of the last line');
 
+# ---- a producer whose queue is full nearly all the time, while the broker stands still for a while
+
+my $address = slurp_file("$kafka->{dir}/bootstrap");
+
+chomp $address;
+$kafka->create_topic('tight');
+$node->safe_psql('postgres', qq{CREATE SERVER tight FOREIGN DATA WRAPPER evilnet_kafka OPTIONS ("bootstrap.servers" '$address', "queue.buffering.max.messages" '50')});
+$kafka->stop;
+$node->safe_psql('postgres',
+	"SELECT evilnet.create_source('tight', server => 'files', endpoint => '$dir/*.ndjson*', to_server => 'tight', topic => 'tight')");
+wait_for($node, q{SELECT state FROM evilnet.stat_source WHERE source = 'tight'}, 'running', 'a full queue is waited for');
+is($node->safe_psql('postgres', q{SELECT coalesce(max(messages), 0) FROM evilnet.stat_source WHERE source = 'tight'}), 0, 'and nothing counts that no broker has');
+$kafka->start;
+wait_finished('tight');
+my $published = 0;
+$published += $_->[1] foreach $kafka->offsets('tight');
+is($published, scalar(@lines), 'every line is published once');
+
 # ---- directly, into a stream without a topic
 
 $node->safe_psql('postgres', "SELECT evilnet.create_stream('straight')");
