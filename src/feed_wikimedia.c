@@ -65,9 +65,11 @@ typedef struct WikimediaFeed
 	EvnLive			 live;
 	List			*wikis; /* char *: those wanted; NIL for all */
 
-	char	   *last_id; /* of the last event that was taken; NULL for none */
-	TimestampTz until;	 /* by the network's clock: all before was taken; 0: not known */
-	char	   *next_id; /* of the message */
+	char	   *last_id;  /* of the last event that was taken; NULL for none */
+	TimestampTz until;	  /* by the network's clock: all before was taken; 0: not known */
+	char	   *next_id;  /* of the message */
+	TimestampTz next_at;  /* when it happened, by the network's clock; 0: it does not say */
+	TimestampTz event_at; /* when the last event came, or the stream was opened */
 
 	EvnArena	  *arena;
 	StringInfoData flat;
@@ -211,6 +213,7 @@ note_opened(WikimediaFeed *feed)
 	TimestampTz	  now = feed->live.opened_at + feed->live.ahead_us;
 	MemoryContext old = CurrentMemoryContext;
 
+	feed->event_at = feed->live.opened_at;
 	if (feed->until != 0 && feed->until < now - HISTORY_US)
 	{
 		evn_worker_begin_transaction();
@@ -374,6 +377,9 @@ hold_event(WikimediaFeed *feed, EvnText event)
 	evn_flat_pick(&scan, feed->arena, names, NFIELDS, fields);
 	(void) evn_json_scan_end(&scan);
 	evn_flat_pick_in(&scan, feed->arena, &fields[META], meta_names, NMETA, meta);
+	if (meta[META_DT].type != EVN_JSON_STRING ||
+		!evn_tweet_time_parse(meta[META_DT].text.raw, &feed->next_at))
+		feed->next_at = 0;
 	domain = evn_flat_text_of(&scan, feed->arena, &meta[META_DOMAIN]);
 	wiki = evn_flat_text_of(&scan, feed->arena, &fields[WIKI]);
 	if (scan.error == EVN_DECODE_OK && is_unwanted(feed, domain, wiki))
@@ -404,12 +410,30 @@ note_id(WikimediaFeed *feed, const EvnFrame *frame)
 		set_id(feed, &feed->next_id, pnstrdup(frame->id, frame->id_len));
 }
 
+/* By the network's clock. */
+static TimestampTz
+heard_until(const WikimediaFeed *feed)
+{
+	return feed->live.last_byte_at + feed->live.ahead_us;
+}
+
 static void
-take_id(WikimediaFeed *feed)
+take_event(WikimediaFeed *feed)
 {
 	if (feed->next_id != NULL)
 		set_id(feed, &feed->last_id, feed->next_id);
 	feed->next_id = NULL;
+	if (feed->next_at != 0)
+		feed->until = Max(feed->until, Min(feed->next_at, heard_until(feed)));
+	feed->next_at = 0;
+}
+
+/* As long as older events may follow, that all was taken which came does not tell how far that is. */
+static bool
+is_quiet(const WikimediaFeed *feed)
+{
+	return feed->live.phase == EVN_LIVE_OPEN &&
+		   feed->live.last_byte_at - feed->event_at >= OVERLAP_US;
 }
 
 /* The next event of what has come, if there is one; the stream may have ended. */
@@ -423,6 +447,7 @@ read_stream(WikimediaFeed *feed)
 	{
 		EvnText event = {frame.data, (int32) frame.len};
 
+		feed->event_at = feed->live.last_byte_at;
 		note_id(feed, &frame);
 		if (result == EVN_FRAME_TOO_LONG)
 		{
@@ -434,10 +459,10 @@ read_stream(WikimediaFeed *feed)
 			hold_event(feed, event);
 		if (feed->has_message)
 			return;
-		take_id(feed);
+		take_event(feed);
 	}
-	if (feed->live.phase == EVN_LIVE_OPEN)
-		feed->until = Max(feed->until, feed->live.drained_at + feed->live.ahead_us);
+	if (is_quiet(feed))
+		feed->until = Max(feed->until, Min(heard_until(feed), feed->live.drained_at + feed->live.ahead_us));
 }
 
 static EvnFeedResult
@@ -461,7 +486,7 @@ wikimedia_take(EvnFeed *handle)
 	WikimediaFeed *feed = (WikimediaFeed *) handle;
 
 	feed->has_message = false;
-	take_id(feed);
+	take_event(feed);
 }
 
 static void

@@ -72,6 +72,15 @@ wait_for($node, q{SELECT state FROM evilnet.stat_source WHERE source = 'f'}, 'ru
 # nothing has come yet from which to go on, but the time
 source_is(q{cursor ? 'until' AND NOT cursor ? 'last_event_id'}, 't', 'the position is a time');
 $social->script('wikimedia.stream', 'close', { do => 'status', code => 503 }, 'close', { do => 'status', code => 503 });
+$social->wait_for_script;
+$node->safe_psql('postgres', q{SELECT evilnet.pause_source('w'), evilnet.pause_source('f')});
+wait_for($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'evilnet fetch worker'", 0, 'both are paused');
+$social->order('posts', network => 'wikimedia', n => 20);
+$social->order('clock', advance => 600);
+$social->script('wikimedia.stream', ({ do => 'stall', seconds => 5 }, 'close') x 4);
+$node->safe_psql('postgres', q{SELECT evilnet.resume_source('w'), evilnet.resume_source('f')});
+$social->wait_for_script;
+is_complete('connections that break before any event');
 $social->order('posts', network => 'wikimedia', n => 300);
 $social->wait_for_script;
 is_complete('at first');
