@@ -58,8 +58,7 @@ make_source(int32 id)
 	if (isnull)
 		source->to_stream = InvalidOid;
 	source->cursor = jsonb_or_null(9);
-	source->budget = DatumGetInt64(evn_spi_value_or_null(0, 10, &isnull));
-	source->budget = isnull ? PG_INT64_MAX : Max(source->budget, 0);
+	source->budget = Max(DatumGetInt64(evn_spi_value(0, 10)), 0);
 	source->month_end = DatumGetTimestampTz(evn_spi_value(0, 11));
 	return source;
 }
@@ -77,7 +76,7 @@ evn_source_load(int32 id)
 	if (evn_spi_exec_args(
 			"SELECT s.owner::pg_catalog.oid, s.name, s.server::pg_catalog.text, s.endpoint,"
 			" s.params, s.to_server::pg_catalog.text, s.topic, s.to_stream::pg_catalog.oid,"
-			" p.cursor, floor(least(" BUDGET "))::pg_catalog.int8"
+			" p.cursor, floor(least(" BUDGET ", 9223372036854775807))::pg_catalog.int8"
 			" - CASE WHEN p.month = " MONTH " THEN p.month_messages ELSE 0 END,"
 			" (" MONTH " + interval '1 month') AT TIME ZONE 'UTC'"
 			" FROM evilnet.source s LEFT JOIN evilnet.source_position p USING (source_id)"
@@ -147,7 +146,9 @@ number_param(const Jsonb *params, const char *key)
 	if (text == NULL)
 		return NAN;
 	number = strtod(text, &end);
-	if (end == text || *end != '\0' || !(number > 0) || isinf(number))
+	/* what SQL reads as well: no hexadecimal digits, no blanks */
+	if (end == text || text[strspn(text, "0123456789+-.eE")] != '\0' || *end != '\0' ||
+		!(number > 0) || isinf(number))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("parameter \"%s\" must be a number above 0", key)));
 	return number;

@@ -23,7 +23,7 @@ typedef struct EvnSource
 	Oid	   to_stream;
 	Jsonb *cursor; /* NULL at the beginning */
 
-	int64 budget; /* messages that it may still hand on this month; PG_INT64_MAX: any number */
+	int64		budget; /* messages that it may still hand on this month; huge without a budget */
 	TimestampTz month_end; /* of evn_clock_now() */
 } EvnSource;
 

@@ -22,6 +22,8 @@ SELECT * FROM evilnet.check_source('net', 'sample_stream');
 RESET ROLE;
 SELECT * FROM evilnet.check_source('net', 'sample_stream');
 SELECT * FROM evilnet.check_source('net', 'sample_stream', '{"monthly_posts": "many"}');
+SELECT * FROM evilnet.check_source('net', 'sample_stream', '{"monthly_posts": "0x10"}');
+SELECT * FROM evilnet.check_source('net', 'sample_stream', '{"price": " 1"}');
 SELECT * FROM evilnet.check_source('net', 'sample_stream', '[]');
 DROP SERVER net CASCADE;
 DROP OWNED BY reader_of_files;

@@ -149,8 +149,8 @@ $node->safe_psql(
 	CREATE SERVER app FOREIGN DATA WRAPPER evilnet_http OPTIONS (api 'x', url '$social->{url}');
 	CREATE USER MAPPING FOR CURRENT_USER SERVER app OPTIONS (client_id 'me', client_secret 'sesame');
 	SELECT evilnet.create_stream('app');
-	SELECT evilnet.create_source('app', 'app', 'sample_stream', to_stream => 'app')});
-source_is('app', 'state', 'running', 'a token was got');
+	SELECT evilnet.create_source('app', 'app', 'sample_stream', '{"monthly_posts": 1e300}', to_stream => 'app')});
+source_is('app', 'state', 'running', 'a token was got, and a budget may be larger than any count');
 $social->order('config', x => { tokens => ['second'] });
 $social->script('x.sample', 'reset');
 wait_for($node, q{SELECT last_error LIKE '%does not take the token%' FROM evilnet.stat_source WHERE source = 'app'}, 't', 'it is taken no more');
