@@ -462,7 +462,8 @@ read_stream(WikimediaFeed *feed)
 		take_event(feed);
 	}
 	if (is_quiet(feed))
-		feed->until = Max(feed->until, Min(heard_until(feed), feed->live.drained_at + feed->live.ahead_us));
+		feed->until =
+			Max(feed->until, Min(heard_until(feed), feed->live.drained_at + feed->live.ahead_us));
 }
 
 static EvnFeedResult
