@@ -227,10 +227,7 @@ x_open(const EvnSource *source, const EvnFeedServer *server)
 	if (source->cursor != NULL)
 		go_to_cursor(feed, source->cursor);
 	else if (feed->endpoint->path == NULL)
-	{
-		note_complete(feed, evn_clock_now());
-		feed->gap_id = feed->newest_id;
-	}
+		feed->gap_id = id_of_time(feed, evn_clock_now());
 	return (EvnFeed *) feed;
 }
 
@@ -419,6 +416,8 @@ begin_search(XFeed *feed)
 	else
 		record_gap(feed, feed->endpoint->rules ? "the source does not say the rules"
 											   : "the stream cannot be searched");
+	if (query != NULL)
+		pfree(query);
 }
 
 static void
@@ -433,10 +432,14 @@ end_search(XFeed *feed)
 static void
 finish_search(XFeed *feed)
 {
+	int64 ahead_us = evn_x_search_ahead_us(feed->search);
+
 	end_search(feed);
 	feed->gap_id = 0;
 	if (feed->endpoint->path != NULL)
 		return;
+	/* without a stream, only the answers tell what time it is there */
+	feed->live.ahead_us = ahead_us;
 	note_complete(feed, feed->searched_at - SEARCH_LAG_US);
 	feed->gap_id = feed->newest_id;
 	feed->search_at = feed->searched_at + evn_source_param_int(feed->source->params, "seconds", 1,
@@ -581,7 +584,8 @@ x_cursor(EvnFeed *handle)
 	XFeed *feed = (XFeed *) handle;
 	int64  id = feed->gap_id != 0 ? feed->gap_id : feed->newest_id;
 
-	if (id == 0)
+	/* before the first search ends, the network's clock is not known */
+	if (feed->newest_id == 0)
 		return NULL;
 	return DatumGetJsonbP(DirectFunctionCall1(
 		jsonb_in, CStringGetDatum(psprintf("{\"since_id\": \"" INT64_FORMAT "\"}", id))));

@@ -8,7 +8,9 @@
 #include "postgres.h"
 
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 
+#include "clock.h"
 #include "compat.h"
 #include "x_search.h"
 
@@ -25,6 +27,7 @@ struct EvnXSearch
 		refused; /* status of the last refusal, 0 after an answer: the page is to be asked for again */
 	List *found; /* char *, not handed out yet */
 	char *next_token;
+	int64 ahead_us; /* the network's clock, by its last answer */
 };
 
 static void
@@ -86,10 +89,10 @@ evn_x_search_take(EvnXSearch *search)
 	search->found = list_delete_first(search->found);
 }
 
-static void
-keep_page(EvnXSearch *search, const char *answer)
+static List *
+read_rows(const char *answer)
 {
-	List *rows = evn_api_call_read(
+	return evn_api_call_read(
 		"SELECT $1 #>> '{meta,next_token}', CASE WHEN d IS NOT NULL THEN pg_catalog.concat('{\"data\":', d, ',\"includes\":',"
 		" pg_catalog.json_build_object('places', (SELECT pg_catalog.json_agg(p)"
 		"  FROM pg_catalog.json_array_elements($1 #> '{includes,places}') p"
@@ -100,8 +103,19 @@ keep_page(EvnXSearch *search, const char *answer)
 		" FROM (SELECT) page LEFT JOIN"
 		" pg_catalog.json_array_elements(coalesce($1->'data', '[]'::pg_catalog.json)) d ON true",
 		answer, NULL);
-	ListCell *cell;
+}
 
+/* What is kept of a page is copied: the search may go on for as long as the source. */
+static void
+keep_page(EvnXSearch *search, const char *answer)
+{
+	MemoryContext page =
+		AllocSetContextCreate(CurrentMemoryContext, "evilnet page", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(page);
+	List		 *rows = read_rows(answer);
+	ListCell	 *cell;
+
+	MemoryContextSwitchTo(old);
 	if (search->next_token != NULL)
 		pfree(search->next_token);
 	search->next_token = NULL;
@@ -114,6 +128,7 @@ keep_page(EvnXSearch *search, const char *answer)
 		if (row[1] != NULL)
 			search->found = lappend(search->found, pstrdup(row[1]));
 	}
+	MemoryContextDelete(page);
 }
 
 /* An answer is complete. */
@@ -129,6 +144,7 @@ read_page(EvnXSearch *search, EvnApiRefusal *refusal)
 		evn_api_call_end(&search->call);
 		return EVN_X_REFUSED;
 	}
+	search->ahead_us = evn_api_call_server_time(search->call.transfer) - evn_clock_now();
 	MemoryContextSwitchTo(GetMemoryChunkContext(search));
 	keep_page(search, search->call.body.data);
 	evn_api_call_end(&search->call);
@@ -155,4 +171,10 @@ bool
 evn_x_search_is_hopeless(const EvnXSearch *search)
 {
 	return search->refused == 400;
+}
+
+int64
+evn_x_search_ahead_us(const EvnXSearch *search)
+{
+	return search->ahead_us;
 }

@@ -24,4 +24,7 @@ extern EvnXProgress evn_x_search_serve(EvnXSearch *search, EvnApiRefusal *refusa
 /* Whether the refusal is for good: it cannot search so far back, or for that. */
 extern bool evn_x_search_is_hopeless(const EvnXSearch *search);
 
+/* How far the network's clock is ahead of ours, after an answer. */
+extern int64 evn_x_search_ahead_us(const EvnXSearch *search);
+
 #endif /* EVN_X_SEARCH_H */

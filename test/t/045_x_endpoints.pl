@@ -9,6 +9,7 @@ use EvilnetTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes 'usleep';
 
 my $speed = 50;
 my $social = start_social('--speed', $speed, '--seed', '45');
@@ -115,14 +116,35 @@ $node->safe_psql('postgres', q{SELECT evilnet.drop_source('compliance')});
 $node->safe_psql(
 	'postgres', q{
 	SELECT evilnet.create_stream('searched');
-	SELECT evilnet.create_source('searched', 'x', 'recent_search', '{"query": "tea", "seconds": 10}', to_stream => 'searched')});
+	SELECT evilnet.create_source('searched', 'x', 'recent_search', '{"query": "coffee", "seconds": 10}', to_stream => 'searched')});
 source_is('searched', 'state', 'idle');
-my %old = map { $_ => 1 } split(/,/, sent_ids('&for=tea'));
-foreach my $round (1 .. 3)
+my %old = map { $_ => 1 } split(/,/, sent_ids('&for=coffee'));
+
+# Bytes that the source holds until it begins anew.
+sub bytes_held
+{
+	my $from = -s $node->logfile;
+	my $log;
+
+	$node->safe_psql('postgres', q{SELECT pg_log_backend_memory_contexts(pid) FROM evilnet.stat_source WHERE source = 'searched'});
+	foreach (1 .. 100 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		$log = slurp_file($node->logfile, $from);
+		return $1 if $log =~ /evilnet source: .* (\d+) used/ && $log =~ /Grand total/;
+		usleep(10_000);
+	}
+	die 'the worker does not tell of its memory';
+}
+
+my $held;
+foreach my $round (1 .. 6)
 {
 	$social->order('posts', network => 'x', n => 300);
-	has_ids('searched', join(',', grep { !$old{$_} } split(/,/, sent_ids('&for=tea'))), "round $round: what search finds is stored");
+	my $ids = join(',', grep { !$old{$_} } split(/,/, sent_ids('&for=coffee')));
+	wait_for($node, "SELECT count(*) > 0 AND count(p.id) = count(*) FROM unnest('{$ids}'::bigint[]) e(id) LEFT JOIN searched p USING (id)", 't', "round $round: what search finds is stored");
+	$held //= bytes_held();
 }
+cmp_ok(bytes_held() - $held, '<', 20_000, 'and no page is kept');
 $node->safe_psql('postgres', q{SELECT evilnet.drop_source('searched')});
 
 # ---- the budget
