@@ -143,17 +143,39 @@ evn_api_call_rate(const EvnHttpTransfer *transfer, EvnApiRate *rate)
 	rate->reset_at = reset_at(transfer);
 }
 
-/* What the network says goes on one line. */
+void
+evn_api_call_quote(char *line, size_t size, const char *text, size_t len)
+{
+	const char *end = text + len;
+	size_t		n = 0;
+
+	while (text < end && *text != '\0')
+	{
+		int	 char_len = pg_utf_mblen((const unsigned char *) text);
+		bool legal =
+			char_len <= end - text && pg_utf8_islegal((const unsigned char *) text, char_len);
+
+		if (!legal)
+			char_len = 1;
+		if (n + char_len >= size)
+			break;
+		if (legal && (unsigned char) *text >= ' ')
+			memcpy(line + n, text, char_len);
+		else
+			line[n] = legal ? ' ' : '?';
+		n += char_len;
+		text += char_len;
+	}
+	line[n] = '\0';
+}
+
 static void
 describe(EvnApiRefusal *refusal, long status, const char *body)
 {
 	int n = snprintf(refusal->error, sizeof(refusal->error), "the network answers %ld%s", status,
 					 body[0] == '\0' ? "" : ": ");
 
-	for (; *body != '\0' && n < sizeof(refusal->error) - 1; body++)
-		refusal->error[n++] = (unsigned char) *body < ' ' ? ' ' : *body;
-	refusal->error[n] = '\0';
-	refusal->error[pg_mbcliplen(refusal->error, n, n)] = '\0';
+	evn_api_call_quote(refusal->error + n, sizeof(refusal->error) - n, body, strlen(body));
 }
 
 /*

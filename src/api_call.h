@@ -74,6 +74,9 @@ extern bool evn_api_call_ok(const EvnApiCall *call, EvnApiRefusal *refusal);
 extern void evn_api_call_refusal(const EvnHttpTransfer *transfer, const char *body,
 								 EvnApiRefusal *refusal);
 
+/* What the network says as one line of legal UTF-8, cut to the size. */
+extern void evn_api_call_quote(char *line, size_t size, const char *text, size_t len);
+
 /*
  * Rows (char **, by column; NULL for null) of a query with the document as $1,
  * of type json, and a text or NULL as $2; all columns are text.  palloc'd.

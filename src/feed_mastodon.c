@@ -31,6 +31,8 @@
  * later: so much of what came last is asked for again.
  */
 #define OVERLAP_US (INT64CONST(300) * USECS_PER_SEC)
+/* an id that is said to be of a later time than now is no post's */
+#define MAX_AHEAD_US USECS_PER_MINUTE
 
 /* Ids hold the milliseconds since 1970. */
 #define SNOWFLAKE_SHIFT 16
@@ -61,11 +63,12 @@ typedef struct MastodonFeed
 	EvnHttp				*http;
 	EvnLive				 live;
 
-	int64		 newest_id; /* up to here everything was taken, but for the gap; 0: not known */
-	int64		 gap_id;	/* what was posted after it is missing; 0: no gap */
-	TimestampTz	 fill_at;	/* when to begin to fill it, or to ask again */
-	EvnTimeline *timeline;
-	EvnReconnect fill_reconnect;
+	int64		  newest_id; /* up to here everything was taken, but for the gap; 0: not known */
+	int64		  gap_id;	 /* what was posted after it is missing; 0: no gap */
+	TimestampTz	  fill_at;	 /* when to begin to fill it, or to ask again */
+	EvnClockWatch watch;	 /* of fill_at */
+	EvnTimeline	 *timeline;
+	EvnReconnect  fill_reconnect;
 
 	EvnArena	  *arena;
 	StringInfoData flat;
@@ -207,6 +210,14 @@ note_loss(MastodonFeed *feed)
 		feed->gap_id = feed->newest_id;
 }
 
+/* When the clock was set, or the machine slept, a time to come does not hold any more. */
+static void
+watch_clock(MastodonFeed *feed)
+{
+	if (evn_clock_jumped(&feed->watch))
+		feed->fill_at = Min(feed->fill_at, evn_clock_now() + FILL_LAG_US);
+}
+
 /* Go on until the stream is open; it is served by waiting then. */
 static void
 serve(MastodonFeed *feed)
@@ -219,6 +230,7 @@ serve(MastodonFeed *feed)
 		case EVN_LIVE_OPEN:
 			if (feed->newest_id == 0)
 				note_complete(feed, feed->live.opened_at);
+			watch_clock(feed);
 			feed->fill_at = Max(feed->fill_at, feed->live.opened_at + FILL_LAG_US);
 			break;
 		default:
@@ -350,6 +362,7 @@ fill_gap(MastodonFeed *feed)
 	EvnApiRefusal refusal;
 	EvnText		  status;
 
+	watch_clock(feed);
 	if (evn_clock_now() < feed->fill_at)
 		return;
 	if (feed->timeline == NULL)
@@ -404,7 +417,9 @@ mastodon_take(EvnFeed *handle)
 	if (feed->is_found)
 		evn_timeline_take(feed->timeline, feed->message.id);
 	else
-		feed->newest_id = Max(feed->newest_id, feed->message.id);
+		feed->newest_id =
+			Max(feed->newest_id,
+				Min(feed->message.id, id_of_time(feed, evn_clock_now() + MAX_AHEAD_US)));
 }
 
 static void
@@ -419,7 +434,8 @@ mastodon_wait(EvnFeed *handle, long timeout_ms)
 	MastodonFeed *feed = (MastodonFeed *) handle;
 	TimestampTz	  due = evn_live_due_at(&feed->live);
 
-	if (feed->gap_id != 0 && feed->live.phase == EVN_LIVE_OPEN && feed->fill_at > evn_clock_now())
+	if (feed->gap_id != 0 && feed->live.phase == EVN_LIVE_OPEN &&
+		(feed->timeline == NULL || !evn_timeline_waits(feed->timeline)))
 		due = Min(due, feed->fill_at);
 	evn_http_wait(feed->http, Min(timeout_ms, evn_clock_until(due)));
 }

@@ -21,6 +21,7 @@
 #include "clock.h"
 #include "compat.h"
 #include "feed_x.h"
+#include "flat_post.h"
 #include "live_stream.h"
 #include "tweet_decode.h"
 #include "worker.h"
@@ -37,8 +38,13 @@
 /* search finds a post half a minute after it was posted */
 #define SEARCH_LAG_US (INT64CONST(40) * USECS_PER_SEC)
 /* posts come in about the order of their ids: so much of what came last is asked for again */
-#define OVERLAP_US		(INT64CONST(60) * USECS_PER_SEC)
-#define SEARCH_SECONDS	60 /* from one search to the next */
+#define OVERLAP_US	   (INT64CONST(60) * USECS_PER_SEC)
+#define SEARCH_SECONDS 60 /* from one search to the next */
+/* the last seven days are searched, less what may pass until the network reads the request */
+#define SEARCH_REACH_US (7 * USECS_PER_DAY - USECS_PER_MINUTE)
+/* an id that is said to be of a later time than now is no post's */
+#define MAX_AHEAD_US	USECS_PER_MINUTE
+#define NOTICE_PAUSE_US USECS_PER_MINUTE /* in the log */
 #define DRY_RUN_WAIT_MS 60000
 #define MAX_BACKFILL	5 /* minutes */
 
@@ -75,12 +81,14 @@ typedef struct XFeed
 	EvnLive				 live;
 	EvnXRules			*rules; /* being made what they are to be */
 
-	int64		 newest_id;	  /* up to here everything was taken, but for the gap; 0: not known */
-	int64		 gap_id;	  /* what was posted after it is missing; 0: no gap */
-	TimestampTz	 search_at;	  /* when to begin, or to ask again */
-	TimestampTz	 searched_at; /* when the search under way began */
-	EvnXSearch	*search;
-	EvnReconnect search_reconnect;
+	int64		  newest_id;   /* up to here everything was taken, but for the gap; 0: not known */
+	int64		  gap_id;	   /* what was posted after it is missing; 0: no gap */
+	TimestampTz	  search_at;   /* when to begin, or to ask again */
+	TimestampTz	  searched_at; /* when the search under way began */
+	EvnXSearch	 *search;
+	EvnReconnect  search_reconnect;
+	EvnClockWatch watch;	 /* of search_at */
+	TimestampTz	  notice_at; /* the network was quoted in the log */
 
 	EvnDecoder	  *decoder;
 	EvnArena	  *arena;
@@ -231,6 +239,14 @@ x_open(const EvnSource *source, const EvnFeedServer *server)
 	return (EvnFeed *) feed;
 }
 
+/* When the clock was set, or the machine slept, a time to come does not hold any more. */
+static void
+watch_clock(XFeed *feed)
+{
+	if (evn_clock_jumped(&feed->watch))
+		feed->search_at = Min(feed->search_at, evn_clock_now() + SEARCH_LAG_US);
+}
+
 /* ---- connecting */
 
 static int
@@ -307,27 +323,43 @@ connect_stream(XFeed *feed)
 
 /* ---- the stream */
 
-/* What is no post: the network tells of itself.  It ends the connection then. */
+/*
+ * What is no post: the network tells of itself.  It ends the connection then.
+ * Posts begin with their data, but for the order that JSON leaves open.
+ */
 static bool
-is_notice(const char *data, size_t len)
+is_notice(XFeed *feed, const char *data, size_t len)
 {
-	static const char *const beginnings[] = {"{\"errors\"", "{\"title\"", "{\"detail\""};
+	static const char		 beginning[] = "{\"data\"";
+	static const char *const names[] = {"data", "errors", "title", "detail"};
+	EvnJsonValue			 values[lengthof(names)];
+	EvnJsonScan				 scan;
 
-	for (int i = 0; i < lengthof(beginnings); i++)
-		if (len >= strlen(beginnings[i]) && memcmp(data, beginnings[i], strlen(beginnings[i])) == 0)
-			return true;
-	return false;
+	if (len >= strlen(beginning) && memcmp(data, beginning, strlen(beginning)) == 0)
+		return false;
+	evn_arena_reset(feed->arena);
+	if (!evn_flat_open(&scan, (EvnText) {data, (int32) len}))
+		return false;
+	evn_flat_pick(&scan, feed->arena, names, lengthof(names), values);
+	if (!evn_json_scan_end(&scan) || values[0].type != EVN_JSON_NULL)
+		return false;
+	return values[1].type != EVN_JSON_NULL || values[2].type != EVN_JSON_NULL ||
+		   values[3].type != EVN_JSON_NULL;
 }
 
 static void
-tell_notice(const char *data, size_t len)
+tell_notice(XFeed *feed, const char *data, size_t len)
 {
-	char *notice = psprintf("the network says: %.*s", (int) Min(len, 200), data);
+	static const char says[] = "the network says: ";
+	char			  notice[EVN_HTTP_ERROR_LEN];
+	TimestampTz		  now = evn_clock_now();
 
-	notice[pg_mbcliplen(notice, strlen(notice), strlen(notice))] = '\0';
+	strlcpy(notice, says, sizeof(notice));
+	evn_api_call_quote(notice + strlen(says), sizeof(notice) - strlen(says), data, len);
 	evn_worker_set_error(notice);
-	ereport(LOG, (errmsg("%s", notice)));
-	pfree(notice);
+	if (now - feed->notice_at >= NOTICE_PAUSE_US)
+		ereport(LOG, (errmsg("%s", notice)));
+	feed->notice_at = now;
 }
 
 static int64
@@ -362,12 +394,12 @@ read_stream(XFeed *feed)
 
 	while ((result = evn_live_next(&feed->live, &frame)) != EVN_FRAME_MORE)
 	{
-		if (result == EVN_FRAME_TOO_LONG || !is_notice(frame.data, frame.len))
+		if (result == EVN_FRAME_TOO_LONG || !is_notice(feed, frame.data, frame.len))
 		{
 			hold(feed, frame.data, frame.len, result == EVN_FRAME_TOO_LONG, false);
 			return true;
 		}
-		tell_notice(frame.data, frame.len);
+		tell_notice(feed, frame.data, frame.len);
 	}
 	if (feed->live.phase == EVN_LIVE_OPEN)
 		note_complete(feed, feed->live.drained_at);
@@ -378,15 +410,22 @@ read_stream(XFeed *feed)
 
 /* ---- gaps */
 
+/* The gap up to then stays. */
 static void
-record_gap(XFeed *feed, const char *reason)
+note_gap(XFeed *feed, TimestampTz until, const char *reason)
 {
 	MemoryContext old = CurrentMemoryContext;
 
 	evn_worker_begin_transaction();
-	evn_source_note_gap(feed->source, time_of_id(feed, feed->gap_id), feed->live.opened_at, reason);
+	evn_source_note_gap(feed->source, time_of_id(feed, feed->gap_id), until, reason);
 	evn_worker_commit_transaction();
 	MemoryContextSwitchTo(old);
+}
+
+static void
+record_gap(XFeed *feed, const char *reason)
+{
+	note_gap(feed, feed->live.opened_at, reason);
 	feed->gap_id = 0;
 }
 
@@ -400,6 +439,21 @@ search_query(const XFeed *feed)
 	return NULL;
 }
 
+/* The id from which on to search, having recorded what is too old to be found. */
+static int64
+search_since(XFeed *feed)
+{
+	TimestampTz reach = feed->searched_at - SEARCH_REACH_US;
+	int64		oldest = id_of_time(feed, reach);
+
+	if (feed->gap_id < oldest)
+	{
+		note_gap(feed, reach, "search knows the last seven days only");
+		feed->gap_id = oldest;
+	}
+	return Max(feed->gap_id - (OVERLAP_US / 1000 << SNOWFLAKE_SHIFT), oldest);
+}
+
 static void
 begin_search(XFeed *feed)
 {
@@ -408,8 +462,7 @@ begin_search(XFeed *feed)
 	feed->searched_at = evn_clock_now();
 	if (query != NULL)
 		feed->search =
-			evn_x_search_begin(feed->http, feed->server, query, FIELDS,
-							   Max(feed->gap_id - (OVERLAP_US / 1000 << SNOWFLAKE_SHIFT), 1));
+			evn_x_search_begin(feed->http, feed->server, query, FIELDS, search_since(feed));
 	else if (feed->live.opened_at - time_of_id(feed, feed->gap_id) <
 			 backfill_minutes(feed) * USECS_PER_MINUTE - OVERLAP_US)
 		feed->gap_id = 0; /* the stream itself has sent it */
@@ -438,9 +491,9 @@ finish_search(XFeed *feed)
 	feed->gap_id = 0;
 	if (feed->endpoint->path != NULL)
 		return;
-	/* without a stream, only the answers tell what time it is there */
+	/* without a stream, only the answers tell what time it is there; ours may have been set since */
 	feed->live.ahead_us = ahead_us;
-	note_complete(feed, feed->searched_at - SEARCH_LAG_US);
+	note_complete(feed, Min(feed->searched_at, evn_clock_now()) - SEARCH_LAG_US);
 	feed->gap_id = feed->newest_id;
 	feed->search_at = feed->searched_at + evn_source_param_int(feed->source->params, "seconds", 1,
 															   SECS_PER_DAY, SEARCH_SECONDS) *
@@ -451,11 +504,17 @@ static void
 note_refused_search(XFeed *feed, const EvnApiRefusal *refusal)
 {
 	evn_worker_set_error(refusal->error);
-	if (evn_x_search_is_hopeless(feed->search) && feed->endpoint->path != NULL)
+	if (evn_x_search_is_hopeless(feed->search))
 	{
-		end_search(feed);
-		record_gap(feed, refusal->error);
-		return;
+		/* what was asked for too long may be too old by now, so that it has to begin anew */
+		evn_x_search_end(feed->search);
+		feed->search = NULL;
+		if (feed->endpoint->path != NULL)
+		{
+			evn_reconnect_init(&feed->search_reconnect);
+			record_gap(feed, refusal->error);
+			return;
+		}
 	}
 	feed->search_at = evn_reconnect_failed(&feed->search_reconnect, refusal->cause, evn_clock_now(),
 										   refusal->reset_at);
@@ -468,6 +527,7 @@ fill_gap(XFeed *feed)
 	EvnApiRefusal refusal;
 	const char	 *found;
 
+	watch_clock(feed);
 	if (evn_clock_now() < feed->search_at)
 		return false;
 	if (feed->search == NULL)
@@ -520,7 +580,8 @@ serve(XFeed *feed)
 		case EVN_LIVE_OPEN:
 			if (feed->newest_id == 0)
 				note_complete(feed, feed->live.opened_at);
-			feed->search_at = feed->live.opened_at + SEARCH_LAG_US;
+			watch_clock(feed);
+			feed->search_at = Max(feed->search_at, feed->live.opened_at + SEARCH_LAG_US);
 			break;
 		default:
 			break;
@@ -550,7 +611,8 @@ x_take(EvnFeed *handle)
 	XFeed *feed = (XFeed *) handle;
 
 	feed->has_message = false;
-	feed->newest_id = Max(feed->newest_id, feed->message.id);
+	feed->newest_id = Max(feed->newest_id,
+						  Min(feed->message.id, id_of_time(feed, evn_clock_now() + MAX_AHEAD_US)));
 	if (feed->is_found)
 		evn_x_search_take(feed->search);
 }
@@ -571,7 +633,8 @@ x_wait(EvnFeed *handle, long timeout_ms)
 	XFeed	   *feed = (XFeed *) handle;
 	TimestampTz due = feed->endpoint->path == NULL ? DT_NOEND : evn_live_due_at(&feed->live);
 
-	if (feed->gap_id != 0 && is_open(feed) && feed->search_at > evn_clock_now())
+	if (feed->gap_id != 0 && is_open(feed) &&
+		(feed->search == NULL || !evn_x_search_waits(feed->search)))
 		due = Min(due, feed->search_at);
 	if (due != DT_NOEND)
 		timeout_ms = Min(timeout_ms, evn_clock_until(due));

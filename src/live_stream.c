@@ -95,6 +95,16 @@ lose_stalled(EvnLive *live)
 	evn_live_lose(live, &refusal);
 }
 
+/* How far it is complete, and how far the network's clock is ahead, is not known any more. */
+static void
+lose_jumped(EvnLive *live)
+{
+	EvnApiRefusal refusal = {.cause = EVN_RECONNECT_NETWORK, .reset_at = EVN_RECONNECT_NO_RESET};
+
+	strlcpy(refusal.error, "the clock was set, or the machine slept", sizeof(refusal.error));
+	evn_live_lose(live, &refusal);
+}
+
 /* It was asked for: has it been answered? */
 static void
 serve_asked(EvnLive *live)
@@ -125,10 +135,14 @@ serve_asked(EvnLive *live)
 EvnLivePhase
 evn_live_serve(EvnLive *live)
 {
+	bool jumped = evn_clock_jumped(&live->watch);
+
 	evn_http_serve(live->http);
-	if (live->phase == EVN_LIVE_WAIT && evn_clock_now() >= live->retry_at)
+	if (live->phase == EVN_LIVE_WAIT && (jumped || evn_clock_now() >= live->retry_at))
 		live->phase = EVN_LIVE_DUE;
-	if (live->phase == EVN_LIVE_ASKED)
+	if (live->phase == EVN_LIVE_ASKED && jumped)
+		lose_jumped(live);
+	else if (live->phase == EVN_LIVE_ASKED)
 		serve_asked(live);
 	return live->phase;
 }
@@ -177,6 +191,11 @@ read_socket(EvnLive *live)
 {
 	TimestampTz now = evn_clock_now();
 
+	if (evn_clock_jumped(&live->watch))
+	{
+		lose_jumped(live);
+		return false;
+	}
 	evn_http_poll(live->http);
 	if (read_more(live))
 		return true;
@@ -208,7 +227,8 @@ evn_live_next(EvnLive *live, EvnFrame *frame)
 			case EVN_FRAME_MORE:
 				if (read_more(live) || read_socket(live))
 					break;
-				check_end(live);
+				if (live->phase == EVN_LIVE_OPEN)
+					check_end(live);
 				return EVN_FRAME_MORE;
 			case EVN_FRAME_KEEP_ALIVE:
 				break;

@@ -12,6 +12,7 @@
 #define EVN_LIVE_STREAM_H
 
 #include "api_call.h"
+#include "clock.h"
 #include "frame.h"
 
 typedef enum EvnLivePhase
@@ -43,6 +44,7 @@ typedef struct EvnLive
 
 	/* of live_stream.c */
 	TimestampTz		 retry_at;
+	EvnClockWatch	 watch;
 	EvnHttpTransfer *transfer;
 	EvnFramer		 framer;
 	size_t			 fed;		/* bytes that the framer is at */

@@ -12,6 +12,8 @@
 #include "mastodon_timeline.h"
 
 #define PAGE_SIZE 40 /* the most that an instance gives */
+/* an hour, as far as ids hold it: what is said to be that much newer than now is no post's */
+#define MAX_AHEAD (INT64CONST(3600000) << 16)
 
 struct EvnTimeline
 {
@@ -22,6 +24,7 @@ struct EvnTimeline
 	int64				 until; /* what is newer is not looked for */
 	EvnApiCall			 call;
 	long				 refused; /* status of the last refusal, 0 after an answer */
+	bool				 lost;	  /* where the next page begins is not known */
 
 	char   *page; /* NULL: to be asked for */
 	EvnText statuses[PAGE_SIZE];
@@ -117,11 +120,22 @@ read_page(EvnTimeline *timeline, EvnApiRefusal *refusal)
 	return false;
 }
 
+/* The posts of a page were taken, but none that tells where the next one begins. */
+static EvnTimelineProgress
+lose_way(EvnTimeline *timeline, EvnApiRefusal *refusal)
+{
+	*refusal = (EvnApiRefusal) {.cause = EVN_RECONNECT_HTTP, .reset_at = EVN_RECONNECT_NO_RESET};
+	strlcpy(refusal->error, "the network answers with a page of posts whose ids do not go on",
+			sizeof(refusal->error));
+	timeline->lost = true;
+	return EVN_TIMELINE_REFUSED;
+}
+
 /* A page was taken; true when it was the last one. */
 static bool
 end_page(EvnTimeline *timeline)
 {
-	bool last = timeline->newest <= timeline->after || timeline->newest >= timeline->until;
+	bool last = timeline->nstatuses == 0 || timeline->newest >= timeline->until;
 
 	timeline->after = timeline->newest;
 	if (!last)
@@ -132,8 +146,13 @@ end_page(EvnTimeline *timeline)
 EvnTimelineProgress
 evn_timeline_next(EvnTimeline *timeline, EvnText *status, EvnApiRefusal *refusal)
 {
-	if (timeline->page != NULL && timeline->current == timeline->nstatuses && end_page(timeline))
-		return EVN_TIMELINE_END;
+	if (timeline->page != NULL && timeline->current == timeline->nstatuses)
+	{
+		if (timeline->nstatuses > 0 && timeline->newest <= timeline->after)
+			return lose_way(timeline, refusal);
+		if (end_page(timeline))
+			return EVN_TIMELINE_END;
+	}
 	if (timeline->page == NULL)
 	{
 		if (timeline->call.transfer == NULL)
@@ -151,7 +170,8 @@ void
 evn_timeline_take(EvnTimeline *timeline, int64 id)
 {
 	timeline->current++;
-	timeline->newest = Max(timeline->newest, id);
+	if (id <= timeline->until + MAX_AHEAD)
+		timeline->newest = Max(timeline->newest, id);
 }
 
 int64
@@ -161,8 +181,14 @@ evn_timeline_taken(const EvnTimeline *timeline)
 }
 
 bool
+evn_timeline_waits(const EvnTimeline *timeline)
+{
+	return timeline->call.transfer != NULL;
+}
+
+bool
 evn_timeline_is_hopeless(const EvnTimeline *timeline)
 {
-	return timeline->refused >= 400 && timeline->refused < 500 && timeline->refused != 408 &&
-		   timeline->refused != 429;
+	return timeline->lost || (timeline->refused >= 400 && timeline->refused < 500 &&
+							  timeline->refused != 408 && timeline->refused != 429);
 }

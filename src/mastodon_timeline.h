@@ -36,7 +36,10 @@ extern void evn_timeline_take(EvnTimeline *timeline, int64 id);
 /* All up to this id has been taken. */
 extern int64 evn_timeline_taken(const EvnTimeline *timeline);
 
-/* Whether the refusal is for good: the instance does not show this timeline. */
+/* Whether an answer is awaited; else it can go on at any time. */
+extern bool evn_timeline_waits(const EvnTimeline *timeline);
+
+/* Whether the refusal is for good: the instance does not show this timeline, or no ids. */
 extern bool evn_timeline_is_hopeless(const EvnTimeline *timeline);
 
 #endif /* EVN_MASTODON_TIMELINE_H */

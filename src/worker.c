@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
@@ -173,7 +174,8 @@ void
 evn_worker_set_error(const char *message)
 {
 	LWLockAcquire(evn_shared->lock, LW_EXCLUSIVE);
-	strlcpy(my_slot->last_error, message, EVN_ERROR_LEN);
+	strlcpy(my_slot->last_error, message,
+			pg_mbcliplen(message, strlen(message), EVN_ERROR_LEN - 1) + 1);
 	my_slot->last_error_at = GetCurrentTimestamp();
 	LWLockRelease(evn_shared->lock);
 }

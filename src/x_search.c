@@ -168,6 +168,12 @@ evn_x_search_serve(EvnXSearch *search, EvnApiRefusal *refusal)
 }
 
 bool
+evn_x_search_waits(const EvnXSearch *search)
+{
+	return search->call.transfer != NULL;
+}
+
+bool
 evn_x_search_is_hopeless(const EvnXSearch *search)
 {
 	return search->refused == 400;

@@ -21,6 +21,9 @@ extern void evn_x_search_take(EvnXSearch *search);
 /* Go on, when there is no message; done when there will be none. */
 extern EvnXProgress evn_x_search_serve(EvnXSearch *search, EvnApiRefusal *refusal);
 
+/* Whether an answer is awaited; else it can go on at any time. */
+extern bool evn_x_search_waits(const EvnXSearch *search);
+
 /* Whether the refusal is for good: it cannot search so far back, or for that. */
 extern bool evn_x_search_is_hopeless(const EvnXSearch *search);
 

@@ -6,6 +6,7 @@ use warnings;
 use EvilnetProcesses;
 use EvilnetSocial;
 use EvilnetTest;
+use MIME::Base64;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -82,6 +83,18 @@ survives('refusals', 'reset', { do => 'status', code => 503, body => {} }, { do 
 $social->script('x.search', 'malformed', { do => 'status', code => 500, body => {} });
 survives('searches that fail', { do => 'posts', n => 5 }, 'reset', { do => 'skip', n => 5 });
 survives('a disconnect message', { do => 'posts', n => 5 }, { do => 'disconnect_message' }, { do => 'skip', n => 5 });
+
+# a notice need not begin with what tells that it is one
+survives('notices', { do => 'posts', n => 5 }, { do => 'raw', text => qq({"type": "about:blank", "status": 200, "title": "operational-disconnect"}\r\n) }, 'close');
+like(slurp_file($node->logfile), qr/LOG:  the network says: \{"type": "about:blank", "status": 200, "title": "operational-disconnect"\}/, 'what the network says is told');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM evilnet.dead_letter'), 0, 'and is no post');
+
+# what is no text, in a refusal: latin-1, and a character in two at the end of what is kept
+$social->script('x.stream', 'reset', { do => 'status', code => 503, base64 => encode_base64("caf\xe9 \xc3\xa9" . "\xe2\x82\xac" x 200, '') });
+$social->wait_for_script;
+is_complete('a refusal that is no text');
+my $said = $node->safe_psql('postgres', q{SELECT last_error FROM evilnet.stat_source WHERE source = 'x'});
+like($said, qr/^the network answers 503: caf\? \xc3\xa9(\xe2\x82\xac)+$/, 'is quoted as far as it is text');
 
 # ---- a stream that is paused
 

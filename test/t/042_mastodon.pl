@@ -162,6 +162,18 @@ wait_for($node, q{SELECT reason, until - since BETWEEN '0' AND '5min' FROM eviln
 $social->order('posts', network => 'mastodon', n => 10);
 is_complete('after the gap');
 
+# ids that are none, or of a time to come, do not tell where the next page begins
+foreach my $id ('0b9f', '9000000000000000000')
+{
+	my $gaps = $node->safe_psql('postgres', 'SELECT count(*) FROM evilnet.source_gap');
+
+	$social->script('mastodon.timeline', { do => 'status', code => 200, body => [ { id => $id } ] });
+	$social->script('mastodon.public', 'close');
+	wait_for($node, 'SELECT count(*), (array_agg(reason ORDER BY gap_id DESC))[1] FROM evilnet.source_gap', ($gaps + 1) . '|the network answers with a page of posts whose ids do not go on', "a page of id $id leaves a gap");
+}
+$social->order('posts', network => 'mastodon', n => 10);
+is_complete('after pages without ids');
+
 my $log = slurp_file($node->logfile);
 unlike($log =~ s/^.*CREATE USER MAPPING.*$//mgr, qr/sesame/, 'the token is not in the log');
 $node->safe_psql('postgres', q{SELECT evilnet.drop_source('m'), evilnet.drop_source('near')});

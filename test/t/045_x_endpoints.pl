@@ -145,6 +145,20 @@ foreach my $round (1 .. 6)
 	$held //= bytes_held();
 }
 cmp_ok(bytes_held() - $held, '<', 20_000, 'and no page is kept');
+
+# away for longer than search goes back: what is too old is recorded, the rest found
+$node->safe_psql('postgres', q{SELECT evilnet.pause_source('searched')});
+wait_for($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'evilnet fetch worker'", 0, 'the search is paused');
+$social->order('posts', network => 'x', n => 50);
+$social->order('clock', advance => 8 * 86400);
+my %missed = map { $_ => 1 } split(/,/, sent_ids('&for=coffee'));
+$social->order('posts', network => 'x', n => 300);
+$node->append_conf('postgresql.conf', 'evilnet.clock_offset = 8d');
+$node->reload;
+$node->safe_psql('postgres', q{SELECT evilnet.resume_source('searched')});
+my $found = join(',', grep { !$missed{$_} } split(/,/, sent_ids('&for=coffee')));
+wait_for($node, "SELECT count(*) > 0 AND count(p.id) = count(*) FROM unnest('{$found}'::bigint[]) e(id) LEFT JOIN searched p USING (id)", 't', 'what search still finds is stored');
+is($node->safe_psql('postgres', q{SELECT count(*), min(reason), min(until - since) BETWEEN '23:50' AND '1d 1h' FROM evilnet.source_gap JOIN evilnet.source USING (source_id) WHERE source = 'searched'}), '1|search knows the last seven days only|t', 'and the rest recorded');
 $node->safe_psql('postgres', q{SELECT evilnet.drop_source('searched')});
 
 # ---- the budget
@@ -158,7 +172,7 @@ $social->order('posts', network => 'x', n => 50);
 source_is('dear', 'state', 'budget spent');
 source_is('dear', q{messages || ' ' || month_messages || ' ' || month_spend}, '20 20 1.00');
 is(scalar(@{ $social->ask('connections') }), 0, 'no connection is left');
-$node->append_conf('postgresql.conf', 'evilnet.clock_offset = 40d');
+$node->append_conf('postgresql.conf', 'evilnet.clock_offset = 48d');
 $node->reload;
 source_is('dear', 'state', 'running', 'it goes on in another month');
 

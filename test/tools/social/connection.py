@@ -1,4 +1,5 @@
 """One connection: its row of the log, waiting on the clock, its ends, and what scripts do to a plain request."""
+import base64
 import collections
 import hashlib
 import json
@@ -147,12 +148,14 @@ class Connection:
             self.ended = "redirect"
             return web.Response(status=self.status, headers={"Location": to, **self.headers})
         body = step.get("body", "")
-        if not isinstance(body, str):
-            body = json.dumps(body)
+        if "base64" in step:
+            body = base64.b64decode(step["base64"])
+        else:
+            body = (body if isinstance(body, str) else json.dumps(body)).encode()
         self.status, self.ended = step.get("code", 503), "status"
         headers = {"Content-Type": "application/json; charset=utf-8", **self.headers}
         headers.update({key: str(value) for key, value in step.get("headers", {}).items()})
-        return web.Response(status=self.status, headers=headers, body=body.encode())
+        return web.Response(status=self.status, headers=headers, body=body)
 
     async def answer(self, value, status=200, headers=None, content_type="application/json; charset=utf-8"):
         """Answer a request, as the script has it."""
