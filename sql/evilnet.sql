@@ -1239,7 +1239,7 @@ CREATE FUNCTION evilnet.worker_numbers(first int, last int) RETURNS SETOF int
 LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE ROWS 2 AS 'generate_series_int4';
 COMMENT ON FUNCTION evilnet.worker_numbers(int, int) IS 'the numbers from first to last, estimated as few';
 
-CREATE VIEW evilnet.stat_stream AS
+CREATE VIEW evilnet.stat_stream WITH (security_barrier) AS
 	SELECT c.relname::text AS stream,
 		s.stream AS relation,
 		w.worker,
@@ -1466,7 +1466,7 @@ RETURNS SETOF record
 LANGUAGE C STRICT VOLATILE ROWS 10 AS 'MODULE_PATHNAME', 'evn_source_admin_slots';
 COMMENT ON FUNCTION evilnet.source_slots() IS 'worker slots of this database''s sources in shared memory, of those the current user sees; see evilnet.stat_source';
 
-CREATE VIEW evilnet.stat_source AS
+CREATE VIEW evilnet.stat_source WITH (security_barrier) AS
 	SELECT s.name AS source,
 		CASE WHEN s.stop_reason IS NOT NULL THEN 'stopped'
 			WHEN s.finished_at IS NOT NULL THEN 'finished'
@@ -1532,7 +1532,7 @@ COMMENT ON COLUMN evilnet.stat_stage.microseconds IS 'time taken, microseconds';
 COMMENT ON COLUMN evilnet.stat_stage.messages IS 'messages stored in that time';
 GRANT SELECT ON evilnet.stat_stage TO PUBLIC;
 
-CREATE VIEW evilnet.stat_watermark AS
+CREATE VIEW evilnet.stat_watermark WITH (security_barrier) AS
 	SELECT c.relname::text AS stream,
 		o.stream AS relation,
 		o.kafka_partition,
@@ -1557,7 +1557,7 @@ COMMENT ON COLUMN evilnet.stat_watermark.holes IS 'how often that broke off: mes
 COMMENT ON COLUMN evilnet.stat_watermark.seconds_behind IS 'how long ago covered_until is; an idle stream comes up to now once a minute';
 GRANT SELECT ON evilnet.stat_watermark TO PUBLIC;
 
-CREATE VIEW evilnet.stat_continuous_aggregate AS
+CREATE VIEW evilnet.stat_continuous_aggregate WITH (security_barrier) AS
 	SELECT n.nspname::text AS schema,
 		c.relname::text AS aggregate,
 		a.aggregate AS relation,
@@ -1607,7 +1607,7 @@ COMMENT ON COLUMN evilnet.stat_continuous_aggregate.builder_pid IS 'process id o
 COMMENT ON COLUMN evilnet.stat_continuous_aggregate.last_error IS 'last error of the builder';
 GRANT SELECT ON evilnet.stat_continuous_aggregate TO PUBLIC;
 
-CREATE VIEW evilnet.stat_schedule AS
+CREATE VIEW evilnet.stat_schedule WITH (security_barrier) AS
 	SELECT s.name, s.stream, s.aggregate, s.kind, s.schedule, s.span, s.statement, s.owner,
 		j.active, j.last_run, j.last_status, j.last_message
 	FROM evilnet.schedule s LEFT JOIN evilnet.schedule_jobs() j ON j.name = s.name
@@ -1627,7 +1627,7 @@ COMMENT ON COLUMN evilnet.stat_schedule.last_status IS 'what became of that run'
 COMMENT ON COLUMN evilnet.stat_schedule.last_message IS 'its message or error';
 GRANT SELECT ON evilnet.stat_schedule TO PUBLIC;
 
-CREATE VIEW evilnet.stat_retention AS
+CREATE VIEW evilnet.stat_retention WITH (security_barrier) AS
 	SELECT r.relation, r.kind, nullif(r.retention, '0') AS retention, p.partitions, p.bytes, r.dropped_until, r.held_by
 	FROM (
 		SELECT s.stream AS relation, s.stream AS table, 'stream' AS kind, s.retention, s.rows_since AS dropped_until,

@@ -73,6 +73,7 @@ static const Endpoint endpoints[] = {
 
 typedef struct XFeed
 {
+	bool				 is_clock_known; /* the network's */
 	const EvnSource		*source;
 	const EvnFeedServer *server;
 	const Endpoint		*endpoint;
@@ -357,8 +358,9 @@ tell_notice(XFeed *feed, const char *data, size_t len)
 	strlcpy(notice, says, sizeof(notice));
 	evn_api_call_quote(notice + strlen(says), sizeof(notice) - strlen(says), data, len);
 	evn_worker_set_error(notice);
-	if (now - feed->notice_at >= NOTICE_PAUSE_US)
-		ereport(LOG, (errmsg("%s", notice)));
+	if (now - feed->notice_at < NOTICE_PAUSE_US)
+		return;
+	ereport(LOG, (errmsg("%s", notice)));
 	feed->notice_at = now;
 }
 
@@ -446,6 +448,8 @@ search_since(XFeed *feed)
 	TimestampTz reach = feed->searched_at - SEARCH_REACH_US;
 	int64		oldest = id_of_time(feed, reach);
 
+	if (!feed->is_clock_known)
+		return Max(feed->gap_id - (OVERLAP_US / 1000 << SNOWFLAKE_SHIFT), 1);
 	if (feed->gap_id < oldest)
 	{
 		note_gap(feed, reach, "search knows the last seven days only");
@@ -473,6 +477,14 @@ begin_search(XFeed *feed)
 		pfree(query);
 }
 
+/* Without a stream, only the answers tell what time it is there. */
+static void
+learn_clock(XFeed *feed)
+{
+	if (feed->endpoint->path == NULL && evn_x_search_ahead_us(feed->search, &feed->live.ahead_us))
+		feed->is_clock_known = true;
+}
+
 static void
 end_search(XFeed *feed)
 {
@@ -485,14 +497,12 @@ end_search(XFeed *feed)
 static void
 finish_search(XFeed *feed)
 {
-	int64 ahead_us = evn_x_search_ahead_us(feed->search);
-
+	learn_clock(feed);
 	end_search(feed);
 	feed->gap_id = 0;
 	if (feed->endpoint->path != NULL)
 		return;
-	/* without a stream, only the answers tell what time it is there; ours may have been set since */
-	feed->live.ahead_us = ahead_us;
+	/* our clock may have been set since */
 	note_complete(feed, Min(feed->searched_at, evn_clock_now()) - SEARCH_LAG_US);
 	feed->gap_id = feed->newest_id;
 	feed->search_at = feed->searched_at + evn_source_param_int(feed->source->params, "seconds", 1,
@@ -504,6 +514,7 @@ static void
 note_refused_search(XFeed *feed, const EvnApiRefusal *refusal)
 {
 	evn_worker_set_error(refusal->error);
+	learn_clock(feed);
 	if (evn_x_search_is_hopeless(feed->search))
 	{
 		/* what was asked for too long may be too old by now, so that it has to begin anew */
@@ -578,6 +589,7 @@ serve(XFeed *feed)
 				connect_stream(feed);
 			break;
 		case EVN_LIVE_OPEN:
+			feed->is_clock_known = true;
 			if (feed->newest_id == 0)
 				note_complete(feed, feed->live.opened_at);
 			watch_clock(feed);

@@ -262,6 +262,9 @@ set_security(CURL *easy, const EvnHttpRequest *request)
 		code = curl_easy_setopt(easy, CURLOPT_CAINFO, request->ca_file);
 	if (code == CURLE_OK)
 		code = curl_easy_setopt(easy, CURLOPT_PROXY, request->proxy == NULL ? "" : request->proxy);
+	/* the environment does not say otherwise */
+	if (code == CURLE_OK)
+		code = curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
 	if (code == CURLE_OK)
 		code = curl_easy_setopt(easy, CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
 	if (code == CURLE_OK && request->user != NULL)

@@ -37,12 +37,17 @@ open_http(void)
 	return http;
 }
 
+/* The token in an answer; NULL for none, or for what cannot be one, as it could not be in a header. */
 static char *
 read_token(const char *answer)
 {
 	List *rows = evn_api_call_read("SELECT $1->>'access_token'", answer, NULL);
+	char *token = ((char **) linitial(rows))[0];
 
-	return ((char **) linitial(rows))[0];
+	for (const char *c = token; c != NULL && *c != '\0'; c++)
+		if (*c <= ' ' || *c > '~')
+			return NULL;
+	return token;
 }
 
 static char *

@@ -27,6 +27,7 @@ struct EvnXSearch
 		refused; /* status of the last refusal, 0 after an answer: the page is to be asked for again */
 	List *found; /* char *, not handed out yet */
 	char *next_token;
+	bool  is_answered;
 	int64 ahead_us; /* the network's clock, by its last answer */
 };
 
@@ -138,13 +139,17 @@ read_page(EvnXSearch *search, EvnApiRefusal *refusal)
 	MemoryContext old = CurrentMemoryContext;
 
 	search->refused = 0;
+	if (evn_http_status(search->call.transfer) != 0)
+	{
+		search->is_answered = true;
+		search->ahead_us = evn_api_call_server_time(search->call.transfer) - evn_clock_now();
+	}
 	if (!evn_api_call_ok(&search->call, refusal))
 	{
 		search->refused = Max(refusal->status, 1);
 		evn_api_call_end(&search->call);
 		return EVN_X_REFUSED;
 	}
-	search->ahead_us = evn_api_call_server_time(search->call.transfer) - evn_clock_now();
 	MemoryContextSwitchTo(GetMemoryChunkContext(search));
 	keep_page(search, search->call.body.data);
 	evn_api_call_end(&search->call);
@@ -179,8 +184,10 @@ evn_x_search_is_hopeless(const EvnXSearch *search)
 	return search->refused == 400;
 }
 
-int64
-evn_x_search_ahead_us(const EvnXSearch *search)
+bool
+evn_x_search_ahead_us(const EvnXSearch *search, int64 *ahead_us)
 {
-	return search->ahead_us;
+	if (search->is_answered)
+		*ahead_us = search->ahead_us;
+	return search->is_answered;
 }

@@ -27,7 +27,7 @@ extern bool evn_x_search_waits(const EvnXSearch *search);
 /* Whether the refusal is for good: it cannot search so far back, or for that. */
 extern bool evn_x_search_is_hopeless(const EvnXSearch *search);
 
-/* How far the network's clock is ahead of ours, after an answer. */
-extern int64 evn_x_search_ahead_us(const EvnXSearch *search);
+/* How far the network's clock is ahead of ours, also by a refusal; false: nothing has been answered. */
+extern bool evn_x_search_ahead_us(const EvnXSearch *search, int64 *ahead_us);
 
 #endif /* EVN_X_SEARCH_H */

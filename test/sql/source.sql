@@ -93,6 +93,13 @@ SELECT evilnet.create_source('mine', server => 'archive', endpoint => '/x', to_s
 SELECT evilnet.pause_source('mine');
 COMMIT;
 SELECT source, state FROM evilnet.stat_source;
+-- what a user's function is shown is what the user sees
+CREATE FUNCTION pg_temp.leak(text) RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS $$ BEGIN RAISE WARNING 'shown %', $1; RETURN true; END $$;
+SELECT source FROM evilnet.stat_source WHERE pg_temp.leak(source);
+SELECT stream FROM evilnet.stat_stream WHERE pg_temp.leak(stream);
+SELECT stream FROM evilnet.stat_watermark WHERE pg_temp.leak(stream);
+SELECT aggregate FROM evilnet.stat_continuous_aggregate WHERE pg_temp.leak(aggregate::text);
+SELECT relation FROM evilnet.stat_retention WHERE pg_temp.leak(relation::text);
 SELECT evilnet.pause_source('s');
 SELECT evilnet.drop_source('s');
 UPDATE evilnet.source SET endpoint = '/etc/passwd';

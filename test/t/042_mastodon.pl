@@ -169,7 +169,7 @@ foreach my $id ('0b9f', '9000000000000000000')
 
 	$social->script('mastodon.timeline', { do => 'status', code => 200, body => [ { id => $id } ] });
 	$social->script('mastodon.public', 'close');
-	wait_for($node, 'SELECT count(*), (array_agg(reason ORDER BY gap_id DESC))[1] FROM evilnet.source_gap', ($gaps + 1) . '|the network answers with a page of posts whose ids do not go on', "a page of id $id leaves a gap");
+	wait_for($node, 'SELECT count(*), (array_agg(reason ORDER BY noted_at DESC))[1] FROM evilnet.source_gap', ($gaps + 1) . '|the network answers with a page of posts whose ids do not go on', "a page of id $id leaves a gap");
 }
 $social->order('posts', network => 'mastodon', n => 10);
 is_complete('after pages without ids');

@@ -8,11 +8,16 @@ use EvilnetSocial;
 use EvilnetTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use POSIX 'strftime';
 use Test::More;
 use Time::HiRes 'usleep';
 
 my $speed = 50;
-my $social = start_social('--speed', $speed, '--seed', '45');
+# two days ago, so that a week later is still a time at which a post may be
+my $social = start_social('--speed', $speed, '--seed', '45', '--start', strftime('%Y-%m-%dT%H:%M:%SZ', gmtime(time - 2 * 86400)));
+# the environment of the server does not say where to connect
+$ENV{no_proxy} = '*';
+$ENV{http_proxy} = 'http://127.0.0.1:2';
 my $node = evilnet_node('main', "evilnet.clock_speed = $speed", 'evilnet.embedded_broker = on', 'evilnet.max_future = 7d');
 
 $social->order('config', x => { keepalive_seconds => 5 });
@@ -158,7 +163,7 @@ $node->reload;
 $node->safe_psql('postgres', q{SELECT evilnet.resume_source('searched')});
 my $found = join(',', grep { !$missed{$_} } split(/,/, sent_ids('&for=coffee')));
 wait_for($node, "SELECT count(*) > 0 AND count(p.id) = count(*) FROM unnest('{$found}'::bigint[]) e(id) LEFT JOIN searched p USING (id)", 't', 'what search still finds is stored');
-is($node->safe_psql('postgres', q{SELECT count(*), min(reason), min(until - since) BETWEEN '23:50' AND '1d 1h' FROM evilnet.source_gap JOIN evilnet.source USING (source_id) WHERE source = 'searched'}), '1|search knows the last seven days only|t', 'and the rest recorded');
+is($node->safe_psql('postgres', q{SELECT count(*), min(reason), min(until - since) BETWEEN '23:50' AND '1d 1h' FROM evilnet.source_gap JOIN evilnet.source s USING (source_id) WHERE s.name = 'searched'}), '1|search knows the last seven days only|t', 'and the rest recorded');
 $node->safe_psql('postgres', q{SELECT evilnet.drop_source('searched')});
 
 # ---- the budget
@@ -221,6 +226,16 @@ my $grown = $node->safe_psql(
 	SELECT kilobytes() - :before});
 cmp_ok($grown, '<', 10_000, 'tokens that are refused leave no memory behind');
 $social->wait_for_script;
+
+# ---- a token that is none, and a proxy
+
+$social->script('x.token', { do => 'status', code => 200, body => { token_type => 'bearer', access_token => "a\r\nHost: b" } });
+sql_fails($node, 'postgres', q{SELECT evilnet.check_source('app', 'filtered_stream', '{"rules": ["a"]}')}, '28000', 'there is none in its answer', 'a token that would be two headers');
+$node->safe_psql(
+	'postgres', qq{
+	CREATE SERVER proxied FOREIGN DATA WRAPPER evilnet_http OPTIONS (api 'x', url '$social->{url}', proxy 'http://127.0.0.1:1');
+	CREATE USER MAPPING FOR CURRENT_USER SERVER proxied OPTIONS (bearer_token 'sesame')});
+sql_fails($node, 'postgres', q{SELECT evilnet.check_source('proxied', 'filtered_stream', '{"rules": ["a"]}')}, 'HV00N', '127.0.0.1 port 1', 'the proxy of the server is used');
 
 # ---- refusals in words
 
