@@ -100,6 +100,7 @@ SELECT stream FROM evilnet.stat_stream WHERE pg_temp.leak(stream);
 SELECT stream FROM evilnet.stat_watermark WHERE pg_temp.leak(stream);
 SELECT aggregate FROM evilnet.stat_continuous_aggregate WHERE pg_temp.leak(aggregate::text);
 SELECT relation FROM evilnet.stat_retention WHERE pg_temp.leak(relation::text);
+DROP FUNCTION pg_temp.leak;
 SELECT evilnet.pause_source('s');
 SELECT evilnet.drop_source('s');
 UPDATE evilnet.source SET endpoint = '/etc/passwd';
