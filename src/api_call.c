@@ -59,6 +59,7 @@ evn_api_call_begin(EvnApiCall *call, EvnHttp *http, const EvnFeedServer *server,
 		limited = *request;
 	limited.timeout_ms = ANSWER_MS;
 	initStringInfo(&call->body);
+	call->server = server;
 	call->transfer = evn_api_call_request(http, server, path, &limited);
 }
 
@@ -143,12 +144,24 @@ evn_api_call_rate(const EvnHttpTransfer *transfer, EvnApiRate *rate)
 	rate->reset_at = reset_at(transfer);
 }
 
+static bool
+holds(const char *text, size_t len, const char *secret)
+{
+	return secret != NULL && secret[0] != '\0' && memmem(text, len, secret, strlen(secret)) != NULL;
+}
+
 void
-evn_api_call_quote(char *line, size_t size, const char *text, size_t len)
+evn_api_call_quote(const EvnFeedServer *server, char *line, size_t size, const char *text,
+				   size_t len)
 {
 	const char *end = text + len;
 	size_t		n = 0;
 
+	if (holds(text, len, server->bearer) || holds(text, len, server->client_secret))
+	{
+		strlcpy(line, "(not shown, as it holds the secret)", size);
+		return;
+	}
 	while (text < end && *text != '\0')
 	{
 		int	 char_len = pg_utf_mblen((const unsigned char *) text);
@@ -170,12 +183,12 @@ evn_api_call_quote(char *line, size_t size, const char *text, size_t len)
 }
 
 static void
-describe(EvnApiRefusal *refusal, long status, const char *body)
+describe(const EvnFeedServer *server, EvnApiRefusal *refusal, long status, const char *body)
 {
 	int n = snprintf(refusal->error, sizeof(refusal->error), "the network answers %ld%s", status,
 					 body[0] == '\0' ? "" : ": ");
 
-	evn_api_call_quote(refusal->error + n, sizeof(refusal->error) - n, body, strlen(body));
+	evn_api_call_quote(server, refusal->error + n, sizeof(refusal->error) - n, body, strlen(body));
 }
 
 /*
@@ -193,7 +206,8 @@ is_rate_limit(const EvnHttpTransfer *transfer)
 }
 
 void
-evn_api_call_refusal(const EvnHttpTransfer *transfer, const char *body, EvnApiRefusal *refusal)
+evn_api_call_refusal(const EvnFeedServer *server, const EvnHttpTransfer *transfer, const char *body,
+					 EvnApiRefusal *refusal)
 {
 	long status = evn_http_status(transfer);
 
@@ -206,7 +220,7 @@ evn_api_call_refusal(const EvnHttpTransfer *transfer, const char *body, EvnApiRe
 		snprintf(refusal->error, sizeof(refusal->error), "the network ended the connection");
 	else
 	{
-		describe(refusal, status, body);
+		describe(server, refusal, status, body);
 		refusal->cause = is_rate_limit(transfer) ? EVN_RECONNECT_RATE_LIMIT : EVN_RECONNECT_HTTP;
 		if (refusal->cause == EVN_RECONNECT_RATE_LIMIT && reset_at(transfer) != 0)
 			refusal->reset_at = reset_at(transfer);
@@ -234,7 +248,7 @@ evn_api_call_ok(const EvnApiCall *call, EvnApiRefusal *refusal)
 
 	if (is_complete && is_json(call->body.data, call->body.len))
 		return true;
-	evn_api_call_refusal(call->transfer, call->body.data, refusal);
+	evn_api_call_refusal(call->server, call->transfer, call->body.data, refusal);
 	if (is_complete)
 	{
 		refusal->cause = EVN_RECONNECT_HTTP;

@@ -17,8 +17,9 @@
 
 typedef struct EvnApiCall
 {
-	EvnHttpTransfer *transfer;
-	StringInfoData	 body;
+	const EvnFeedServer *server;
+	EvnHttpTransfer		*transfer;
+	StringInfoData		 body;
 } EvnApiCall;
 
 /* What was refused, and when to come again. */
@@ -71,11 +72,12 @@ extern bool evn_api_call_serve(EvnApiCall *call);
 extern bool evn_api_call_ok(const EvnApiCall *call, EvnApiRefusal *refusal);
 
 /* Why a transfer that ended, or was answered with another status than 200, did so. */
-extern void evn_api_call_refusal(const EvnHttpTransfer *transfer, const char *body,
-								 EvnApiRefusal *refusal);
+extern void evn_api_call_refusal(const EvnFeedServer *server, const EvnHttpTransfer *transfer,
+								 const char *body, EvnApiRefusal *refusal);
 
-/* What the network says as one line of legal UTF-8, cut to the size. */
-extern void evn_api_call_quote(char *line, size_t size, const char *text, size_t len);
+/* What the network says as one line of legal UTF-8, cut to the size, unless it tells the secret. */
+extern void evn_api_call_quote(const EvnFeedServer *server, char *line, size_t size,
+							   const char *text, size_t len);
 
 /*
  * Rows (char **, by column; NULL for null) of a query with the document as $1,

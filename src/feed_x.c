@@ -356,7 +356,8 @@ tell_notice(XFeed *feed, const char *data, size_t len)
 	TimestampTz		  now = evn_clock_now();
 
 	strlcpy(notice, says, sizeof(notice));
-	evn_api_call_quote(notice + strlen(says), sizeof(notice) - strlen(says), data, len);
+	evn_api_call_quote(feed->server, notice + strlen(says), sizeof(notice) - strlen(says), data,
+					   len);
 	evn_worker_set_error(notice);
 	if (now - feed->notice_at < NOTICE_PAUSE_US)
 		return;

@@ -73,7 +73,7 @@ lose_transfer(EvnLive *live)
 	size_t		  len = evn_http_body(live->transfer, &body);
 	char		 *text = pnstrdup(body, len);
 
-	evn_api_call_refusal(live->transfer, text, &refusal);
+	evn_api_call_refusal(live->server, live->transfer, text, &refusal);
 	pfree(text);
 	evn_live_lose(live, &refusal);
 }

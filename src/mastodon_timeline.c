@@ -107,7 +107,8 @@ read_page(EvnTimeline *timeline, EvnApiRefusal *refusal)
 	bool answered = evn_http_state(timeline->call.transfer) == EVN_HTTP_DONE && status == 200;
 
 	if (!answered)
-		evn_api_call_refusal(timeline->call.transfer, timeline->call.body.data, refusal);
+		evn_api_call_refusal(timeline->server, timeline->call.transfer, timeline->call.body.data,
+							 refusal);
 	else
 		timeline->page = pstrdup(timeline->call.body.data);
 	evn_api_call_end(&timeline->call);

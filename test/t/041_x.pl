@@ -95,6 +95,10 @@ is_complete('a refusal that is no text');
 my $said = $node->safe_psql('postgres', q{SELECT last_error FROM evilnet.stat_source WHERE source = 'x'});
 like($said, qr/^the network answers 503: caf\? \xc3\xa9(\xe2\x82\xac)+$/, 'is quoted as far as it is text');
 
+$social->script('x.stream', 'reset', { do => 'status', code => 503, body => 'you sent Bearer sesame' });
+$social->wait_for_script;
+source_is('last_error', 'the network answers 503: (not shown, as it holds the secret)', 'an answer that tells the token is not told');
+
 # ---- a stream that is paused
 
 $node->safe_psql('postgres', q{SELECT evilnet.pause('posts')});
