@@ -8,17 +8,12 @@
 #include "postgres.h"
 
 #include "utils/fmgrprotos.h"
-#include "utils/memutils.h"
-#include "utils/timestamp.h"
 
 #include "bluesky_commit.h"
-#include "clock.h"
 #include "compat.h"
 #include "feed_bluesky.h"
-#include "live_stream.h"
-#include "worker.h"
+#include "live_feed.h"
 
-#define ARENA_BLOCK (64 * 1024)
 /* there are many posts each second; keep-alives are not told of */
 #define STALL_US (INT64CONST(60) * USECS_PER_SEC)
 /* so much of what came last is asked for again */
@@ -29,35 +24,15 @@
 
 typedef struct BlueskyFeed
 {
-	const EvnSource *source;
-	MemoryContext	 context;
-	EvnHttp			*http;
-	EvnLive			 live;
-	bool			 reposts;
+	EvnLiveFeed base;
+
+	bool reposts;
 
 	int64 taken_us; /* since 1970, by the network's clock: all before was taken; 0: not known */
 	int64 next_us;	/* of the message; 0: it does not say */
-
-	EvnArena	  *arena;
-	StringInfoData flat;
-	EvnFeedMessage message; /* not taken yet */
-	bool		   has_message;
 } BlueskyFeed;
 
 /* ---- open and close */
-
-/* What is palloc'd goes with the context. */
-static void
-close_feed(void *arg)
-{
-	BlueskyFeed *feed = arg;
-
-	evn_live_close(&feed->live);
-	if (feed->http != NULL)
-		evn_http_close(feed->http);
-	if (feed->arena != NULL)
-		evn_arena_free(feed->arena);
-}
 
 static void
 bluesky_check(const char *name, const Jsonb *params)
@@ -82,21 +57,10 @@ go_to_cursor(BlueskyFeed *feed, const Jsonb *cursor)
 static EvnFeed *
 bluesky_open(const EvnSource *source, const EvnFeedServer *server)
 {
-	BlueskyFeed			  *feed = palloc0(sizeof(BlueskyFeed));
-	MemoryContextCallback *callback = palloc0(sizeof(MemoryContextCallback));
+	BlueskyFeed *feed =
+		evn_live_feed_open(sizeof(BlueskyFeed), source, server, EVN_FRAMING_WEBSOCKET, STALL_US);
 
-	feed->source = source;
-	feed->context = CurrentMemoryContext;
 	feed->reposts = strcmp(source->endpoint, "posts_and_reposts") == 0;
-	callback->func = close_feed;
-	callback->arg = feed;
-	MemoryContextRegisterResetCallback(CurrentMemoryContext, callback);
-	feed->http = evn_http_open();
-	feed->arena = evn_arena_create(ARENA_BLOCK);
-	if (feed->http == NULL || feed->arena == NULL)
-		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
-	initStringInfo(&feed->flat);
-	evn_live_init(&feed->live, feed->http, server, EVN_FRAMING_WEBSOCKET, STALL_US);
 	if (source->cursor != NULL)
 		go_to_cursor(feed, source->cursor);
 	return (EvnFeed *) feed;
@@ -115,7 +79,7 @@ ask_for_stream(BlueskyFeed *feed)
 		appendStringInfoString(&path, "&wantedCollections=" EVN_BLUESKY_REPOST);
 	if (feed->taken_us != 0)
 		appendStringInfo(&path, "&cursor=" INT64_FORMAT, Max(feed->taken_us - REWIND_US, 1));
-	evn_live_ask(&feed->live, path.data, NULL);
+	evn_live_ask(&feed->base.live, path.data, NULL);
 	pfree(path.data);
 }
 
@@ -123,17 +87,13 @@ ask_for_stream(BlueskyFeed *feed)
 static void
 note_opened(BlueskyFeed *feed)
 {
-	int64		  now = feed->live.opened_at + feed->live.ahead_us + UNIX_EPOCH_US;
-	MemoryContext old = CurrentMemoryContext;
+	int64 now = feed->base.live.opened_at + feed->base.live.ahead_us + UNIX_EPOCH_US;
 
 	if (feed->taken_us != 0 && feed->taken_us < now - HISTORY_US)
 	{
-		evn_worker_begin_transaction();
-		evn_source_note_gap(feed->source, feed->taken_us - UNIX_EPOCH_US,
-							now - HISTORY_US - UNIX_EPOCH_US,
-							"the network keeps posts for a day only");
-		evn_worker_commit_transaction();
-		MemoryContextSwitchTo(old);
+		evn_live_feed_note_gap(&feed->base, feed->taken_us - UNIX_EPOCH_US,
+							   now - HISTORY_US - UNIX_EPOCH_US,
+							   "the network keeps posts for a day only");
 		feed->taken_us = now - HISTORY_US;
 	}
 	if (feed->taken_us == 0)
@@ -144,7 +104,7 @@ note_opened(BlueskyFeed *feed)
 static void
 serve(BlueskyFeed *feed)
 {
-	switch (evn_live_serve(&feed->live))
+	switch (evn_live_serve(&feed->base.live))
 	{
 		case EVN_LIVE_DUE:
 			ask_for_stream(feed);
@@ -159,27 +119,21 @@ serve(BlueskyFeed *feed)
 
 /* ---- messages */
 
-static void
-hold(BlueskyFeed *feed, EvnText text, int64 id)
-{
-	feed->message = evn_flat_message(text, id);
-	feed->has_message = true;
-}
-
 /* What cannot be converted goes on as it came. */
 static void
 hold_commit(BlueskyFeed *feed, EvnText message)
 {
 	EvnCommit commit;
 
-	evn_arena_reset(feed->arena);
-	switch (evn_bluesky_commit(message, feed->reposts, feed->arena, &feed->flat, &commit))
+	evn_arena_reset(feed->base.arena);
+	switch (evn_bluesky_commit(message, feed->reposts, feed->base.arena, &feed->base.flat, &commit))
 	{
 		case EVN_COMMIT_POST:
-			hold(feed, (EvnText) {feed->flat.data, feed->flat.len}, commit.id);
+			evn_live_feed_hold(&feed->base, (EvnText) {feed->base.flat.data, feed->base.flat.len},
+							   commit.id);
 			break;
 		case EVN_COMMIT_STRANGE:
-			hold(feed, message, 0);
+			evn_live_feed_hold(&feed->base, message, 0);
 			break;
 		case EVN_COMMIT_UNWANTED:
 			break;
@@ -201,18 +155,15 @@ read_stream(BlueskyFeed *feed)
 	EvnFrame	   frame;
 	EvnFrameResult result;
 
-	while ((result = evn_live_next(&feed->live, &frame)) != EVN_FRAME_MORE)
+	while ((result = evn_live_next(&feed->base.live, &frame)) != EVN_FRAME_MORE)
 	{
 		EvnText message = {frame.data, (int32) frame.len};
 
 		if (result == EVN_FRAME_TOO_LONG)
-		{
-			hold(feed, message, 0);
-			feed->message.too_long = true;
-		}
+			evn_live_feed_hold_long(&feed->base, message);
 		else
 			hold_commit(feed, message);
-		if (feed->has_message)
+		if (feed->base.has_message)
 			return;
 		take_time(feed);
 	}
@@ -224,15 +175,15 @@ static EvnFeedResult
 bluesky_next(EvnFeed *handle, EvnFeedMessage *message)
 {
 	BlueskyFeed	 *feed = (BlueskyFeed *) handle;
-	MemoryContext old = MemoryContextSwitchTo(feed->context);
+	MemoryContext old = MemoryContextSwitchTo(feed->base.context);
 
-	if (!feed->has_message && feed->live.phase != EVN_LIVE_OPEN)
+	if (!feed->base.has_message && feed->base.live.phase != EVN_LIVE_OPEN)
 		serve(feed);
-	if (!feed->has_message && feed->live.phase == EVN_LIVE_OPEN)
+	if (!feed->base.has_message && feed->base.live.phase == EVN_LIVE_OPEN)
 		read_stream(feed);
 	MemoryContextSwitchTo(old);
-	*message = feed->message;
-	return feed->has_message ? EVN_FEED_MESSAGE : EVN_FEED_WAIT;
+	*message = feed->base.message;
+	return feed->base.has_message ? EVN_FEED_MESSAGE : EVN_FEED_WAIT;
 }
 
 static void
@@ -240,22 +191,8 @@ bluesky_take(EvnFeed *handle)
 {
 	BlueskyFeed *feed = (BlueskyFeed *) handle;
 
-	feed->has_message = false;
+	feed->base.has_message = false;
 	take_time(feed);
-}
-
-static void
-bluesky_status(const EvnFeed *handle, EvnSourceStatus *status)
-{
-	evn_live_status(&((const BlueskyFeed *) handle)->live, status);
-}
-
-static void
-bluesky_wait(EvnFeed *handle, long timeout_ms)
-{
-	BlueskyFeed *feed = (BlueskyFeed *) handle;
-
-	evn_http_wait(feed->http, Min(timeout_ms, evn_clock_until(evn_live_due_at(&feed->live))));
 }
 
 static Jsonb *
@@ -277,7 +214,7 @@ const EvnFeedApi evn_feed_bluesky = {
 	.open = bluesky_open,
 	.next = bluesky_next,
 	.take = bluesky_take,
-	.status = bluesky_status,
-	.wait = bluesky_wait,
+	.status = evn_live_feed_status,
+	.wait = evn_live_feed_wait,
 	.cursor = bluesky_cursor,
 };

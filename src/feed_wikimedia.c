@@ -9,21 +9,16 @@
 #include "postgres.h"
 
 #include "pgtime.h"
-#include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
-#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "clock.h"
 #include "compat.h"
 #include "feed_wikimedia.h"
 #include "flat_post.h"
-#include "live_stream.h"
+#include "live_feed.h"
 #include "tweet_time.h"
-#include "worker.h"
 
-#define ARENA_BLOCK (64 * 1024)
 /* a keep-alive comes every 15 seconds; one may be lost on the way */
 #define STALL_US (INT64CONST(40) * USECS_PER_SEC)
 /* events are asked for from so much before the time up to which all came */
@@ -59,22 +54,15 @@ static const char *const meta_names[NMETA] = {
 
 typedef struct WikimediaFeed
 {
-	const EvnSource *source;
-	MemoryContext	 context;
-	EvnHttp			*http;
-	EvnLive			 live;
-	List			*wikis; /* char *: those wanted; NIL for all */
+	EvnLiveFeed base;
+
+	List *wikis; /* char *: those wanted; NIL for all */
 
 	char	   *last_id;  /* of the last event that was taken; NULL for none */
 	TimestampTz until;	  /* by the network's clock: all before was taken; 0: not known */
 	char	   *next_id;  /* of the message */
 	TimestampTz next_at;  /* when it happened, by the network's clock; 0: it does not say */
 	TimestampTz event_at; /* when the last event came, or the stream was opened */
-
-	EvnArena	  *arena;
-	StringInfoData flat;
-	EvnFeedMessage message; /* not taken yet */
-	bool		   has_message;
 } WikimediaFeed;
 
 /* ---- arguments */
@@ -129,19 +117,6 @@ wikimedia_check(const char *name, const Jsonb *params)
 
 /* ---- open and close */
 
-/* What is palloc'd goes with the context. */
-static void
-close_feed(void *arg)
-{
-	WikimediaFeed *feed = arg;
-
-	evn_live_close(&feed->live);
-	if (feed->http != NULL)
-		evn_http_close(feed->http);
-	if (feed->arena != NULL)
-		evn_arena_free(feed->arena);
-}
-
 static void
 go_to_cursor(WikimediaFeed *feed, const Jsonb *cursor)
 {
@@ -157,21 +132,10 @@ go_to_cursor(WikimediaFeed *feed, const Jsonb *cursor)
 static EvnFeed *
 wikimedia_open(const EvnSource *source, const EvnFeedServer *server)
 {
-	WikimediaFeed		  *feed = palloc0(sizeof(WikimediaFeed));
-	MemoryContextCallback *callback = palloc0(sizeof(MemoryContextCallback));
+	WikimediaFeed *feed =
+		evn_live_feed_open(sizeof(WikimediaFeed), source, server, EVN_FRAMING_SSE, STALL_US);
 
-	feed->source = source;
-	feed->context = CurrentMemoryContext;
 	feed->wikis = read_wikis(source->params);
-	callback->func = close_feed;
-	callback->arg = feed;
-	MemoryContextRegisterResetCallback(CurrentMemoryContext, callback);
-	feed->http = evn_http_open();
-	feed->arena = evn_arena_create(ARENA_BLOCK);
-	if (feed->http == NULL || feed->arena == NULL)
-		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
-	initStringInfo(&feed->flat);
-	evn_live_init(&feed->live, feed->http, server, EVN_FRAMING_SSE, STALL_US);
 	if (source->cursor != NULL)
 		go_to_cursor(feed, source->cursor);
 	return (EvnFeed *) feed;
@@ -196,13 +160,13 @@ ask_for_stream(WikimediaFeed *feed)
 	StringInfoData path;
 
 	initStringInfo(&path);
-	appendStringInfo(&path, "/v2/stream/%s", feed->source->endpoint);
+	appendStringInfo(&path, "/v2/stream/%s", feed->base.source->endpoint);
 	if (feed->last_id == NULL && feed->until != 0)
 	{
 		appendStringInfoString(&path, "?since=");
 		append_time(&path, feed->until - OVERLAP_US);
 	}
-	evn_live_ask(&feed->live, path.data, feed->last_id);
+	evn_live_ask(&feed->base.live, path.data, feed->last_id);
 	pfree(path.data);
 }
 
@@ -210,17 +174,13 @@ ask_for_stream(WikimediaFeed *feed)
 static void
 note_opened(WikimediaFeed *feed)
 {
-	TimestampTz	  now = feed->live.opened_at + feed->live.ahead_us;
-	MemoryContext old = CurrentMemoryContext;
+	TimestampTz now = feed->base.live.opened_at + feed->base.live.ahead_us;
 
-	feed->event_at = feed->live.opened_at;
+	feed->event_at = feed->base.live.opened_at;
 	if (feed->until != 0 && feed->until < now - HISTORY_US)
 	{
-		evn_worker_begin_transaction();
-		evn_source_note_gap(feed->source, feed->until, now - HISTORY_US,
-							"the network keeps events for a week only");
-		evn_worker_commit_transaction();
-		MemoryContextSwitchTo(old);
+		evn_live_feed_note_gap(&feed->base, feed->until, now - HISTORY_US,
+							   "the network keeps events for a week only");
 		feed->until = now - HISTORY_US;
 	}
 	if (feed->until == 0)
@@ -231,7 +191,7 @@ note_opened(WikimediaFeed *feed)
 static void
 serve(WikimediaFeed *feed)
 {
-	switch (evn_live_serve(&feed->live))
+	switch (evn_live_serve(&feed->base.live))
 	{
 		case EVN_LIVE_DUE:
 			ask_for_stream(feed);
@@ -289,16 +249,16 @@ is_unwanted(WikimediaFeed *feed, EvnText domain, EvnText wiki)
 static int64
 add_hash(WikimediaFeed *feed, EvnJsonScan *scan, const char *name, const EvnJsonValue *value)
 {
-	EvnText text = evn_flat_text_of(scan, feed->arena, value);
+	EvnText text = evn_flat_text_of(scan, feed->base.arena, value);
 	int64	hash;
 
 	if (text.data == NULL)
 	{
-		evn_flat_add(&feed->flat, name, value);
+		evn_flat_add(&feed->base.flat, name, value);
 		return 0;
 	}
 	hash = evn_flat_hash(text.data, text.len);
-	evn_flat_add_number(&feed->flat, name, hash);
+	evn_flat_add_number(&feed->base.flat, name, hash);
 	return hash;
 }
 
@@ -313,11 +273,11 @@ add_text(WikimediaFeed *feed, EvnJsonScan *scan, const EvnJsonValue *title,
 	if (title->type != EVN_JSON_STRING || comment->type != EVN_JSON_STRING ||
 		comment->text.raw.len == 0)
 	{
-		evn_flat_add(&feed->flat, "text", title->type == EVN_JSON_STRING ? title : comment);
+		evn_flat_add(&feed->base.flat, "text", title->type == EVN_JSON_STRING ? title : comment);
 		return;
 	}
 	text.text.raw.len = title->text.raw.len + 2 + comment->text.raw.len;
-	joined = evn_arena_alloc(feed->arena, text.text.raw.len);
+	joined = evn_arena_alloc(feed->base.arena, text.text.raw.len);
 	if (joined == NULL)
 	{
 		(void) evn_json_scan_fail(scan, EVN_DECODE_NO_MEMORY);
@@ -327,7 +287,7 @@ add_text(WikimediaFeed *feed, EvnJsonScan *scan, const EvnJsonValue *title,
 	memcpy(joined + title->text.raw.len, ": ", 2);
 	memcpy(joined + title->text.raw.len + 2, comment->text.raw.data, comment->text.raw.len);
 	text.text.raw.data = joined;
-	evn_flat_add(&feed->flat, "text", &text);
+	evn_flat_add(&feed->base.flat, "text", &text);
 }
 
 /* The event as a flat post; returns its id. */
@@ -335,26 +295,19 @@ static int64
 convert(WikimediaFeed *feed, EvnJsonScan *scan, const EvnJsonValue *fields,
 		const EvnJsonValue *meta)
 {
-	EvnText host = evn_flat_text_of(scan, feed->arena, &fields[SERVER_NAME]);
+	EvnText host = evn_flat_text_of(scan, feed->base.arena, &fields[SERVER_NAME]);
 	EvnText lang = language_of(host);
 	int64	id;
 
-	evn_flat_begin(&feed->flat);
+	evn_flat_begin(&feed->base.flat);
 	id = add_hash(feed, scan, "id", &meta[META_ID]);
-	evn_flat_add(&feed->flat, "created_at", &meta[META_DT]);
+	evn_flat_add(&feed->base.flat, "created_at", &meta[META_DT]);
 	(void) add_hash(feed, scan, "author_id", &fields[USER]);
 	if (lang.data != NULL)
-		evn_flat_add_text(&feed->flat, "lang", lang);
+		evn_flat_add_text(&feed->base.flat, "lang", lang);
 	add_text(feed, scan, &fields[TITLE], &fields[COMMENT]);
-	evn_flat_end(&feed->flat);
+	evn_flat_end(&feed->base.flat);
 	return id;
-}
-
-static void
-hold(WikimediaFeed *feed, EvnText text, int64 id)
-{
-	feed->message = evn_flat_message(text, id);
-	feed->has_message = true;
 }
 
 /* What cannot be converted goes on as it came. */
@@ -368,27 +321,27 @@ hold_event(WikimediaFeed *feed, EvnText event)
 	EvnText		 wiki;
 	int64		 id;
 
-	evn_arena_reset(feed->arena);
+	evn_arena_reset(feed->base.arena);
 	if (!evn_flat_open(&scan, event))
 	{
-		hold(feed, event, 0);
+		evn_live_feed_hold(&feed->base, event, 0);
 		return;
 	}
-	evn_flat_pick(&scan, feed->arena, names, NFIELDS, fields);
+	evn_flat_pick(&scan, feed->base.arena, names, NFIELDS, fields);
 	(void) evn_json_scan_end(&scan);
-	evn_flat_pick_in(&scan, feed->arena, &fields[META], meta_names, NMETA, meta);
+	evn_flat_pick_in(&scan, feed->base.arena, &fields[META], meta_names, NMETA, meta);
 	if (meta[META_DT].type != EVN_JSON_STRING ||
 		!evn_tweet_time_parse(meta[META_DT].text.raw, &feed->next_at))
 		feed->next_at = 0;
-	domain = evn_flat_text_of(&scan, feed->arena, &meta[META_DOMAIN]);
-	wiki = evn_flat_text_of(&scan, feed->arena, &fields[WIKI]);
+	domain = evn_flat_text_of(&scan, feed->base.arena, &meta[META_DOMAIN]);
+	wiki = evn_flat_text_of(&scan, feed->base.arena, &fields[WIKI]);
 	if (scan.error == EVN_DECODE_OK && is_unwanted(feed, domain, wiki))
 		return;
 	id = convert(feed, &scan, fields, meta);
 	if (scan.error == EVN_DECODE_OK)
-		hold(feed, (EvnText) {feed->flat.data, feed->flat.len}, id);
+		evn_live_feed_hold(&feed->base, (EvnText) {feed->base.flat.data, feed->base.flat.len}, id);
 	else
-		hold(feed, event, 0);
+		evn_live_feed_hold(&feed->base, event, 0);
 }
 
 /* ---- reading */
@@ -414,7 +367,7 @@ note_id(WikimediaFeed *feed, const EvnFrame *frame)
 static TimestampTz
 heard_until(const WikimediaFeed *feed)
 {
-	return feed->live.last_byte_at + feed->live.ahead_us;
+	return feed->base.live.last_byte_at + feed->base.live.ahead_us;
 }
 
 static void
@@ -432,8 +385,8 @@ take_event(WikimediaFeed *feed)
 static bool
 is_quiet(const WikimediaFeed *feed)
 {
-	return feed->live.phase == EVN_LIVE_OPEN &&
-		   feed->live.last_byte_at - feed->event_at >= OVERLAP_US;
+	return feed->base.live.phase == EVN_LIVE_OPEN &&
+		   feed->base.live.last_byte_at - feed->event_at >= OVERLAP_US;
 }
 
 /* The next event of what has come, if there is one; the stream may have ended. */
@@ -443,42 +396,39 @@ read_stream(WikimediaFeed *feed)
 	EvnFrame	   frame;
 	EvnFrameResult result;
 
-	while ((result = evn_live_next(&feed->live, &frame)) != EVN_FRAME_MORE)
+	while ((result = evn_live_next(&feed->base.live, &frame)) != EVN_FRAME_MORE)
 	{
 		EvnText event = {frame.data, (int32) frame.len};
 
-		feed->event_at = feed->live.last_byte_at;
+		feed->event_at = feed->base.live.last_byte_at;
 		note_id(feed, &frame);
 		if (result == EVN_FRAME_TOO_LONG)
-		{
-			hold(feed, event, 0);
-			feed->message.too_long = true;
-		}
+			evn_live_feed_hold_long(&feed->base, event);
 		else if (frame.event_len == 0 ||
 				 text_is((EvnText) {frame.event, frame.event_len}, "message"))
 			hold_event(feed, event);
-		if (feed->has_message)
+		if (feed->base.has_message)
 			return;
 		take_event(feed);
 	}
 	if (is_quiet(feed))
-		feed->until =
-			Max(feed->until, Min(heard_until(feed), feed->live.drained_at + feed->live.ahead_us));
+		feed->until = Max(feed->until, Min(heard_until(feed),
+										   feed->base.live.drained_at + feed->base.live.ahead_us));
 }
 
 static EvnFeedResult
 wikimedia_next(EvnFeed *handle, EvnFeedMessage *message)
 {
 	WikimediaFeed *feed = (WikimediaFeed *) handle;
-	MemoryContext  old = MemoryContextSwitchTo(feed->context);
+	MemoryContext  old = MemoryContextSwitchTo(feed->base.context);
 
-	if (!feed->has_message && feed->live.phase != EVN_LIVE_OPEN)
+	if (!feed->base.has_message && feed->base.live.phase != EVN_LIVE_OPEN)
 		serve(feed);
-	if (!feed->has_message && feed->live.phase == EVN_LIVE_OPEN)
+	if (!feed->base.has_message && feed->base.live.phase == EVN_LIVE_OPEN)
 		read_stream(feed);
 	MemoryContextSwitchTo(old);
-	*message = feed->message;
-	return feed->has_message ? EVN_FEED_MESSAGE : EVN_FEED_WAIT;
+	*message = feed->base.message;
+	return feed->base.has_message ? EVN_FEED_MESSAGE : EVN_FEED_WAIT;
 }
 
 static void
@@ -486,22 +436,8 @@ wikimedia_take(EvnFeed *handle)
 {
 	WikimediaFeed *feed = (WikimediaFeed *) handle;
 
-	feed->has_message = false;
+	feed->base.has_message = false;
 	take_event(feed);
-}
-
-static void
-wikimedia_status(const EvnFeed *handle, EvnSourceStatus *status)
-{
-	evn_live_status(&((const WikimediaFeed *) handle)->live, status);
-}
-
-static void
-wikimedia_wait(EvnFeed *handle, long timeout_ms)
-{
-	WikimediaFeed *feed = (WikimediaFeed *) handle;
-
-	evn_http_wait(feed->http, Min(timeout_ms, evn_clock_until(evn_live_due_at(&feed->live))));
 }
 
 static Jsonb *
@@ -532,7 +468,7 @@ const EvnFeedApi evn_feed_wikimedia = {
 	.open = wikimedia_open,
 	.next = wikimedia_next,
 	.take = wikimedia_take,
-	.status = wikimedia_status,
-	.wait = wikimedia_wait,
+	.status = evn_live_feed_status,
+	.wait = evn_live_feed_wait,
 	.cursor = wikimedia_cursor,
 };

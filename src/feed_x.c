@@ -14,15 +14,14 @@
 
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
-#include "utils/timestamp.h"
 
 #include "clock.h"
 #include "compat.h"
 #include "feed_x.h"
 #include "flat_post.h"
-#include "live_stream.h"
+#include "id_gap.h"
+#include "live_feed.h"
 #include "tweet_decode.h"
 #include "worker.h"
 #include "x_search.h"
@@ -32,7 +31,6 @@
 	"&expansions=author_id,geo.place_id&place.fields=country_code,full_name,geo" \
 	"&user.fields=location"
 
-#define ARENA_BLOCK (64 * 1024)
 /* X sends at least a line end every 20 seconds, which may take a moment to come here */
 #define STALL_US INT64CONST(20900000)
 /* search finds a post half a minute after it was posted */
@@ -42,8 +40,6 @@
 #define SEARCH_SECONDS 60 /* from one search to the next */
 /* the last seven days are searched, less what may pass until the network reads the request */
 #define SEARCH_REACH_US (7 * USECS_PER_DAY - USECS_PER_MINUTE)
-/* an id that is said to be of a later time than now is no post's */
-#define MAX_AHEAD_US	USECS_PER_MINUTE
 #define NOTICE_PAUSE_US USECS_PER_MINUTE /* in the log */
 #define DRY_RUN_WAIT_MS 60000
 #define MAX_BACKFILL	5 /* minutes */
@@ -73,46 +69,27 @@ static const Endpoint endpoints[] = {
 
 typedef struct XFeed
 {
-	bool				 is_clock_known; /* the network's */
-	const EvnSource		*source;
-	const EvnFeedServer *server;
-	const Endpoint		*endpoint;
-	MemoryContext		 context;
-	EvnHttp				*http;
-	EvnLive				 live;
-	EvnXRules			*rules; /* being made what they are to be */
+	EvnLiveFeed base;
 
-	int64		  newest_id;   /* up to here everything was taken, but for the gap; 0: not known */
-	int64		  gap_id;	   /* what was posted after it is missing; 0: no gap */
-	TimestampTz	  search_at;   /* when to begin, or to ask again */
-	TimestampTz	  searched_at; /* when the search under way began */
-	EvnXSearch	 *search;
-	EvnReconnect  search_reconnect;
-	EvnClockWatch watch;	 /* of search_at */
-	TimestampTz	  notice_at; /* the network was quoted in the log */
+	bool			is_clock_known; /* the network's */
+	const Endpoint *endpoint;
+	EvnXRules	   *rules; /* being made what they are to be */
 
-	EvnDecoder	  *decoder;
-	EvnArena	  *arena;
-	EvnFeedMessage message; /* not taken yet */
-	bool		   has_message;
-	bool		   is_found; /* by search */
+	EvnIdGap	gap;
+	TimestampTz searched_at; /* when the search under way began */
+	EvnXSearch *search;
+	TimestampTz notice_at; /* the network was quoted in the log */
+
+	EvnDecoder *decoder;
+	bool		is_found; /* by search */
 } XFeed;
 
 /* ---- open and close */
 
-/* What is palloc'd goes with the context. */
 static void
-close_feed(void *arg)
+free_decoder(void *arg)
 {
-	XFeed *feed = arg;
-
-	evn_live_close(&feed->live);
-	if (feed->http != NULL)
-		evn_http_close(feed->http);
-	if (feed->decoder != NULL)
-		evn_tweet_decoder_free(feed->decoder);
-	if (feed->arena != NULL)
-		evn_arena_free(feed->arena);
+	evn_tweet_decoder_free(arg);
 }
 
 static const Endpoint *
@@ -182,70 +159,25 @@ x_dry_run(const char *name, const Jsonb *params, const EvnFeedServer *server)
 	return evn_x_rules_changes(rules);
 }
 
-static void
-go_to_cursor(XFeed *feed, const Jsonb *cursor)
-{
-	char *id = evn_source_param(cursor, "since_id");
-
-	if (id == NULL)
-		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
-						errmsg("the position of the source is not one in a stream of X")));
-	feed->gap_id = feed->newest_id = pg_strtoint64(id);
-}
-
-/* The smallest id of that time, by our clock. */
-static int64
-id_of_time(const XFeed *feed, TimestampTz at)
-{
-	return Max(at + feed->live.ahead_us - SNOWFLAKE_EPOCH, 1000) / 1000 << SNOWFLAKE_SHIFT;
-}
-
-static TimestampTz
-time_of_id(const XFeed *feed, int64 id)
-{
-	return (id >> SNOWFLAKE_SHIFT) * 1000 + SNOWFLAKE_EPOCH - feed->live.ahead_us;
-}
-
-/* All that was posted until then has been taken. */
-static void
-note_complete(XFeed *feed, TimestampTz until)
-{
-	feed->newest_id = Max(feed->newest_id, id_of_time(feed, until));
-}
-
 static EvnFeed *
 x_open(const EvnSource *source, const EvnFeedServer *server)
 {
-	XFeed				  *feed = palloc0(sizeof(XFeed));
+	XFeed *feed = evn_live_feed_open(sizeof(XFeed), source, server, EVN_FRAMING_LINES, STALL_US);
 	MemoryContextCallback *callback = palloc0(sizeof(MemoryContextCallback));
 
-	feed->source = source;
-	feed->server = server;
 	feed->endpoint = find_endpoint(source->endpoint);
-	feed->context = CurrentMemoryContext;
-	callback->func = close_feed;
-	callback->arg = feed;
-	MemoryContextRegisterResetCallback(CurrentMemoryContext, callback);
-	feed->http = evn_http_open();
 	feed->decoder = evn_tweet_decoder_create();
-	feed->arena = evn_arena_create(ARENA_BLOCK);
-	if (feed->http == NULL || feed->decoder == NULL || feed->arena == NULL)
+	if (feed->decoder == NULL)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
-	evn_live_init(&feed->live, feed->http, server, EVN_FRAMING_LINES, STALL_US);
-	evn_reconnect_init(&feed->search_reconnect);
+	callback->func = free_decoder;
+	callback->arg = feed->decoder;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, callback);
+	evn_id_gap_init(&feed->gap, &feed->base.live, SNOWFLAKE_SHIFT, SNOWFLAKE_EPOCH, SEARCH_LAG_US);
 	if (source->cursor != NULL)
-		go_to_cursor(feed, source->cursor);
+		evn_id_gap_go_to(&feed->gap, source->cursor);
 	else if (feed->endpoint->path == NULL)
-		feed->gap_id = id_of_time(feed, evn_clock_now());
+		feed->gap.gap_id = evn_id_gap_id(&feed->gap, evn_clock_now());
 	return (EvnFeed *) feed;
-}
-
-/* When the clock was set, or the machine slept, a time to come does not hold any more. */
-static void
-watch_clock(XFeed *feed)
-{
-	if (evn_clock_jumped(&feed->watch))
-		feed->search_at = Min(feed->search_at, evn_clock_now() + SEARCH_LAG_US);
 }
 
 /* ---- connecting */
@@ -253,7 +185,7 @@ watch_clock(XFeed *feed)
 static int
 backfill_minutes(const XFeed *feed)
 {
-	return evn_source_param_int(feed->source->params, "backfill_minutes", 0, MAX_BACKFILL, 0);
+	return evn_source_param_int(feed->base.source->params, "backfill_minutes", 0, MAX_BACKFILL, 0);
 }
 
 static void
@@ -265,12 +197,12 @@ ask_for_stream(XFeed *feed)
 	initStringInfo(&path);
 	appendStringInfo(&path, "%s?%s", endpoint->path, endpoint->posts ? FIELDS : "");
 	if (endpoint->partitions > 0)
-		appendStringInfo(
-			&path, "&partition=%d",
-			evn_source_param_int(feed->source->params, "partition", 1, endpoint->partitions, 1));
-	if (feed->gap_id != 0 && backfill_minutes(feed) > 0)
+		appendStringInfo(&path, "&partition=%d",
+						 evn_source_param_int(feed->base.source->params, "partition", 1,
+											  endpoint->partitions, 1));
+	if (feed->gap.gap_id != 0 && backfill_minutes(feed) > 0)
 		appendStringInfo(&path, "&backfill_minutes=%d", backfill_minutes(feed));
-	evn_live_ask(&feed->live, path.data, NULL);
+	evn_live_ask(&feed->base.live, path.data, NULL);
 	pfree(path.data);
 }
 
@@ -285,8 +217,7 @@ note_loss(XFeed *feed)
 	if (feed->search != NULL)
 		evn_x_search_end(feed->search);
 	feed->search = NULL;
-	if (feed->gap_id == 0)
-		feed->gap_id = feed->newest_id;
+	evn_id_gap_lost(&feed->gap);
 }
 
 static void
@@ -299,7 +230,7 @@ serve_rules(XFeed *feed)
 		case EVN_X_UNDER_WAY:
 			break;
 		case EVN_X_REFUSED:
-			evn_live_lose(&feed->live, &refusal);
+			evn_live_lose(&feed->base.live, &refusal);
 			note_loss(feed);
 			break;
 		case EVN_X_DONE:
@@ -316,8 +247,9 @@ connect_stream(XFeed *feed)
 {
 	if (feed->rules != NULL)
 		serve_rules(feed);
-	else if (feed->endpoint->rules && evn_x_rules_wanted(feed->source->params))
-		feed->rules = evn_x_rules_begin(feed->http, feed->server, feed->source->params, false);
+	else if (feed->endpoint->rules && evn_x_rules_wanted(feed->base.source->params))
+		feed->rules =
+			evn_x_rules_begin(feed->base.http, feed->base.server, feed->base.source->params, false);
 	else
 		ask_for_stream(feed);
 }
@@ -338,10 +270,10 @@ is_notice(XFeed *feed, const char *data, size_t len)
 
 	if (len >= strlen(beginning) && memcmp(data, beginning, strlen(beginning)) == 0)
 		return false;
-	evn_arena_reset(feed->arena);
+	evn_arena_reset(feed->base.arena);
 	if (!evn_flat_open(&scan, (EvnText) {data, (int32) len}))
 		return false;
-	evn_flat_pick(&scan, feed->arena, names, lengthof(names), values);
+	evn_flat_pick(&scan, feed->base.arena, names, lengthof(names), values);
 	if (!evn_json_scan_end(&scan) || values[0].type != EVN_JSON_NULL)
 		return false;
 	return values[1].type != EVN_JSON_NULL || values[2].type != EVN_JSON_NULL ||
@@ -356,8 +288,8 @@ tell_notice(XFeed *feed, const char *data, size_t len)
 	TimestampTz		  now = evn_clock_now();
 
 	strlcpy(notice, says, sizeof(notice));
-	evn_api_call_quote(feed->server, notice + strlen(says), sizeof(notice) - strlen(says), data,
-					   len);
+	evn_api_call_quote(feed->base.server, notice + strlen(says), sizeof(notice) - strlen(says),
+					   data, len);
 	evn_worker_set_error(notice);
 	if (now - feed->notice_at < NOTICE_PAUSE_US)
 		return;
@@ -370,8 +302,8 @@ id_of(XFeed *feed, const char *data, size_t len)
 {
 	EvnTweet tweet;
 
-	evn_arena_reset(feed->arena);
-	if (evn_tweet_decode(feed->decoder, feed->arena, data, len, &tweet) != EVN_DECODE_OK ||
+	evn_arena_reset(feed->base.arena);
+	if (evn_tweet_decode(feed->decoder, feed->base.arena, data, len, &tweet) != EVN_DECODE_OK ||
 		tweet.type == EVN_MESSAGE_NOTICE)
 		return 0;
 	return tweet.id;
@@ -380,12 +312,12 @@ id_of(XFeed *feed, const char *data, size_t len)
 static void
 hold(XFeed *feed, const char *data, size_t len, bool too_long, bool is_found)
 {
-	feed->message.data = data;
-	feed->message.len = len;
-	feed->message.too_long = too_long;
-	feed->message.id = too_long ? 0 : id_of(feed, data, len);
+	feed->base.message.data = data;
+	feed->base.message.len = len;
+	feed->base.message.too_long = too_long;
+	feed->base.message.id = too_long ? 0 : id_of(feed, data, len);
 	feed->is_found = is_found;
-	feed->has_message = true;
+	feed->base.has_message = true;
 }
 
 /* The next post of what has come; false when there is none, or the stream has ended. */
@@ -395,7 +327,7 @@ read_stream(XFeed *feed)
 	EvnFrame	   frame;
 	EvnFrameResult result;
 
-	while ((result = evn_live_next(&feed->live, &frame)) != EVN_FRAME_MORE)
+	while ((result = evn_live_next(&feed->base.live, &frame)) != EVN_FRAME_MORE)
 	{
 		if (result == EVN_FRAME_TOO_LONG || !is_notice(feed, frame.data, frame.len))
 		{
@@ -404,8 +336,8 @@ read_stream(XFeed *feed)
 		}
 		tell_notice(feed, frame.data, frame.len);
 	}
-	if (feed->live.phase == EVN_LIVE_OPEN)
-		note_complete(feed, feed->live.drained_at);
+	if (feed->base.live.phase == EVN_LIVE_OPEN)
+		evn_id_gap_complete(&feed->gap, feed->base.live.drained_at);
 	else
 		note_loss(feed);
 	return false;
@@ -417,28 +349,24 @@ read_stream(XFeed *feed)
 static void
 note_gap(XFeed *feed, TimestampTz until, const char *reason)
 {
-	MemoryContext old = CurrentMemoryContext;
-
-	evn_worker_begin_transaction();
-	evn_source_note_gap(feed->source, time_of_id(feed, feed->gap_id), until, reason);
-	evn_worker_commit_transaction();
-	MemoryContextSwitchTo(old);
+	evn_live_feed_note_gap(&feed->base, evn_id_gap_time(&feed->gap, feed->gap.gap_id), until,
+						   reason);
 }
 
 static void
 record_gap(XFeed *feed, const char *reason)
 {
-	note_gap(feed, feed->live.opened_at, reason);
-	feed->gap_id = 0;
+	note_gap(feed, feed->base.live.opened_at, reason);
+	feed->gap.gap_id = 0;
 }
 
 static char *
 search_query(const XFeed *feed)
 {
 	if (feed->endpoint->path == NULL)
-		return evn_source_param(feed->source->params, "query");
-	if (feed->endpoint->rules && evn_x_rules_wanted(feed->source->params))
-		return evn_x_rules_query(feed->source->params);
+		return evn_source_param(feed->base.source->params, "query");
+	if (feed->endpoint->rules && evn_x_rules_wanted(feed->base.source->params))
+		return evn_x_rules_query(feed->base.source->params);
 	return NULL;
 }
 
@@ -447,16 +375,16 @@ static int64
 search_since(XFeed *feed)
 {
 	TimestampTz reach = feed->searched_at - SEARCH_REACH_US;
-	int64		oldest = id_of_time(feed, reach);
+	int64		oldest = evn_id_gap_id(&feed->gap, reach);
 
 	if (!feed->is_clock_known)
-		return Max(feed->gap_id - (OVERLAP_US / 1000 << SNOWFLAKE_SHIFT), 1);
-	if (feed->gap_id < oldest)
+		return evn_id_gap_since(&feed->gap, OVERLAP_US);
+	if (feed->gap.gap_id < oldest)
 	{
 		note_gap(feed, reach, "search knows the last seven days only");
-		feed->gap_id = oldest;
+		feed->gap.gap_id = oldest;
 	}
-	return Max(feed->gap_id - (OVERLAP_US / 1000 << SNOWFLAKE_SHIFT), oldest);
+	return Max(evn_id_gap_since(&feed->gap, OVERLAP_US), oldest);
 }
 
 static void
@@ -466,11 +394,11 @@ begin_search(XFeed *feed)
 
 	feed->searched_at = evn_clock_now();
 	if (query != NULL)
-		feed->search =
-			evn_x_search_begin(feed->http, feed->server, query, FIELDS, search_since(feed));
-	else if (feed->live.opened_at - time_of_id(feed, feed->gap_id) <
+		feed->search = evn_x_search_begin(feed->base.http, feed->base.server, query, FIELDS,
+										  search_since(feed));
+	else if (feed->base.live.opened_at - evn_id_gap_time(&feed->gap, feed->gap.gap_id) <
 			 backfill_minutes(feed) * USECS_PER_MINUTE - OVERLAP_US)
-		feed->gap_id = 0; /* the stream itself has sent it */
+		feed->gap.gap_id = 0; /* the stream itself has sent it */
 	else
 		record_gap(feed, feed->endpoint->rules ? "the source does not say the rules"
 											   : "the stream cannot be searched");
@@ -482,7 +410,8 @@ begin_search(XFeed *feed)
 static void
 learn_clock(XFeed *feed)
 {
-	if (feed->endpoint->path == NULL && evn_x_search_ahead_us(feed->search, &feed->live.ahead_us))
+	if (feed->endpoint->path == NULL &&
+		evn_x_search_ahead_us(feed->search, &feed->base.live.ahead_us))
 		feed->is_clock_known = true;
 }
 
@@ -491,7 +420,7 @@ end_search(XFeed *feed)
 {
 	evn_x_search_end(feed->search);
 	feed->search = NULL;
-	evn_reconnect_init(&feed->search_reconnect);
+	evn_reconnect_init(&feed->gap.reconnect);
 }
 
 /* All that was missing has been handed out. */
@@ -500,15 +429,16 @@ finish_search(XFeed *feed)
 {
 	learn_clock(feed);
 	end_search(feed);
-	feed->gap_id = 0;
+	feed->gap.gap_id = 0;
 	if (feed->endpoint->path != NULL)
 		return;
 	/* our clock may have been set since */
-	note_complete(feed, Min(feed->searched_at, evn_clock_now()) - SEARCH_LAG_US);
-	feed->gap_id = feed->newest_id;
-	feed->search_at = feed->searched_at + evn_source_param_int(feed->source->params, "seconds", 1,
-															   SECS_PER_DAY, SEARCH_SECONDS) *
-											  USECS_PER_SEC;
+	evn_id_gap_complete(&feed->gap, Min(feed->searched_at, evn_clock_now()) - SEARCH_LAG_US);
+	feed->gap.gap_id = feed->gap.newest_id;
+	feed->gap.fill_at =
+		feed->searched_at + evn_source_param_int(feed->base.source->params, "seconds", 1,
+												 SECS_PER_DAY, SEARCH_SECONDS) *
+								USECS_PER_SEC;
 }
 
 static void
@@ -523,13 +453,12 @@ note_refused_search(XFeed *feed, const EvnApiRefusal *refusal)
 		feed->search = NULL;
 		if (feed->endpoint->path != NULL)
 		{
-			evn_reconnect_init(&feed->search_reconnect);
+			evn_reconnect_init(&feed->gap.reconnect);
 			record_gap(feed, refusal->error);
 			return;
 		}
 	}
-	feed->search_at = evn_reconnect_failed(&feed->search_reconnect, refusal->cause, evn_clock_now(),
-										   refusal->reset_at);
+	evn_id_gap_refused(&feed->gap, refusal);
 }
 
 /* Go on with filling the gap; true when a message is held. */
@@ -539,8 +468,7 @@ fill_gap(XFeed *feed)
 	EvnApiRefusal refusal;
 	const char	 *found;
 
-	watch_clock(feed);
-	if (evn_clock_now() < feed->search_at)
+	if (!evn_id_gap_due(&feed->gap))
 		return false;
 	if (feed->search == NULL)
 		begin_search(feed);
@@ -574,16 +502,16 @@ fill_gap(XFeed *feed)
 static bool
 is_open(const XFeed *feed)
 {
-	return feed->endpoint->path == NULL || feed->live.phase == EVN_LIVE_OPEN;
+	return feed->endpoint->path == NULL || feed->base.live.phase == EVN_LIVE_OPEN;
 }
 
 /* Go on until the stream is open; it is served by waiting then. */
 static void
 serve(XFeed *feed)
 {
-	if (feed->live.phase == EVN_LIVE_OPEN)
+	if (feed->base.live.phase == EVN_LIVE_OPEN)
 		return;
-	switch (evn_live_serve(&feed->live))
+	switch (evn_live_serve(&feed->base.live))
 	{
 		case EVN_LIVE_DUE:
 			if (feed->endpoint->path != NULL)
@@ -591,10 +519,7 @@ serve(XFeed *feed)
 			break;
 		case EVN_LIVE_OPEN:
 			feed->is_clock_known = true;
-			if (feed->newest_id == 0)
-				note_complete(feed, feed->live.opened_at);
-			watch_clock(feed);
-			feed->search_at = Max(feed->search_at, feed->live.opened_at + SEARCH_LAG_US);
+			evn_id_gap_opened(&feed->gap);
 			break;
 		default:
 			break;
@@ -605,17 +530,18 @@ static EvnFeedResult
 x_next(EvnFeed *handle, EvnFeedMessage *message)
 {
 	XFeed		 *feed = (XFeed *) handle;
-	MemoryContext old = MemoryContextSwitchTo(feed->context);
+	MemoryContext old = MemoryContextSwitchTo(feed->base.context);
 
-	if (!feed->has_message)
+	if (!feed->base.has_message)
 	{
 		serve(feed);
-		if (is_open(feed) && !(feed->gap_id != 0 && fill_gap(feed)) && feed->endpoint->path != NULL)
+		if (is_open(feed) && !(feed->gap.gap_id != 0 && fill_gap(feed)) &&
+			feed->endpoint->path != NULL)
 			read_stream(feed);
 	}
 	MemoryContextSwitchTo(old);
-	*message = feed->message;
-	return feed->has_message ? EVN_FEED_MESSAGE : EVN_FEED_WAIT;
+	*message = feed->base.message;
+	return feed->base.has_message ? EVN_FEED_MESSAGE : EVN_FEED_WAIT;
 }
 
 static void
@@ -623,9 +549,8 @@ x_take(EvnFeed *handle)
 {
 	XFeed *feed = (XFeed *) handle;
 
-	feed->has_message = false;
-	feed->newest_id = Max(feed->newest_id,
-						  Min(feed->message.id, id_of_time(feed, evn_clock_now() + MAX_AHEAD_US)));
+	feed->base.has_message = false;
+	evn_id_gap_take(&feed->gap, feed->base.message.id);
 	if (feed->is_found)
 		evn_x_search_take(feed->search);
 }
@@ -635,7 +560,7 @@ x_status(const EvnFeed *handle, EvnSourceStatus *status)
 {
 	const XFeed *feed = (const XFeed *) handle;
 
-	evn_live_status(&feed->live, status);
+	evn_live_status(&feed->base.live, status);
 	if (feed->endpoint->path == NULL)
 		status->state = feed->search == NULL ? EVN_WORKER_IDLE : EVN_WORKER_RUNNING;
 }
@@ -644,27 +569,21 @@ static void
 x_wait(EvnFeed *handle, long timeout_ms)
 {
 	XFeed	   *feed = (XFeed *) handle;
-	TimestampTz due = feed->endpoint->path == NULL ? DT_NOEND : evn_live_due_at(&feed->live);
+	TimestampTz due = feed->endpoint->path == NULL ? DT_NOEND : evn_live_due_at(&feed->base.live);
 
-	if (feed->gap_id != 0 && is_open(feed) &&
+	if (feed->gap.gap_id != 0 && is_open(feed) &&
 		(feed->search == NULL || !evn_x_search_waits(feed->search)))
-		due = Min(due, feed->search_at);
+		due = Min(due, feed->gap.fill_at);
 	if (due != DT_NOEND)
 		timeout_ms = Min(timeout_ms, evn_clock_until(due));
-	evn_http_wait(feed->http, timeout_ms);
+	evn_http_wait(feed->base.http, timeout_ms);
 }
 
+/* Of search, before the first one ends, the network's clock is not known. */
 static Jsonb *
 x_cursor(EvnFeed *handle)
 {
-	XFeed *feed = (XFeed *) handle;
-	int64  id = feed->gap_id != 0 ? feed->gap_id : feed->newest_id;
-
-	/* before the first search ends, the network's clock is not known */
-	if (feed->newest_id == 0)
-		return NULL;
-	return DatumGetJsonbP(DirectFunctionCall1(
-		jsonb_in, CStringGetDatum(psprintf("{\"since_id\": \"" INT64_FORMAT "\"}", id))));
+	return evn_id_gap_cursor(&((const XFeed *) handle)->gap);
 }
 
 const EvnFeedApi evn_feed_x = {
