@@ -71,7 +71,7 @@ PROVE_TESTS ?= test/t/*.pl
 
 # Objects depend on the headers they include, which PGXS leaves out unless
 # PostgreSQL itself was configured so.
-PG_CPPFLAGS = -Isrc -MMD -MP -DEVN_VERSION='"$(EXTVERSION)"'
+PG_CPPFLAGS = -Isrc -MMD -MP -DEVN_VERSION='"$(EXTVERSION)"' -DEVN_DLSUFFIX='"$(DLSUFFIX)"'
 
 PKG_CONFIG ?= pkg-config
 LIBRARIES = rdkafka libarchive libcurl
@@ -81,14 +81,29 @@ endif
 PG_CPPFLAGS += $(shell $(PKG_CONFIG) --cflags $(LIBRARIES))
 SHLIB_LINK = $(shell $(PKG_CONFIG) --libs $(LIBRARIES))
 
+# Parquet is a module of its own, as Apache Arrow is large, C++ and may be
+# missing.  Arrow is the system's, else the one that test/tools/arrow unpacked,
+# which comes with pkg-config files too.
+EVILNET_CACHE ?= /var/tmp/evilnet-$(shell id -u)/cache
+ARROW = PKG_CONFIG_PATH='$(PKG_CONFIG_PATH):$(EVILNET_CACHE)/arrow' $(PKG_CONFIG) 'arrow >= 21' parquet
+ifeq (0,$(shell $(ARROW) --exists 2>/dev/null; echo $$?))
+PARQUET = evilnet_parquet$(DLSUFFIX)
+PARQUET_OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/parquet/*.c))) src/parquet/parquet_arrow.o
+ARROW_CPPFLAGS := $(patsubst -I%,-isystem %,$(shell $(ARROW) --cflags))
+ARROW_LIBS := $(shell $(ARROW) --libs)
+# libraries that no system has, to be installed beside the module
+ARROW_FILES := $(shell $(ARROW) --variable=evilnet_files)
+endif
+
 # PostgreSQL's own headers and calling conventions hold unused parameters
 # (fmgr, hooks), mixed signs (its macros) and partial initializers; everything
 # else that gcc knows is an error with WERROR=1.
 ifdef WERROR
 PG_CFLAGS += -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
+PG_CXXFLAGS += -Wextra -Werror
 endif
 
-EXTRA_CLEAN = $(OBJS:.o=.d) evilnet--*.sql test/output results output_iso tmp_check
+EXTRA_CLEAN = $(OBJS:.o=.d) src/parquet/*.[od] evilnet_parquet*.so evilnet--*.sql test/output results output_iso tmp_check
 
 PG_CONFIG ?= pg_config
 
@@ -116,6 +131,26 @@ PG_PROVE_FLAGS += -I test/perl
 evilnet--$(EXTVERSION).sql: sql/evilnet.sql evilnet.control
 	cp $< $@
 
--include $(OBJS:.o=.d)
+ifdef PARQUET
+all: $(PARQUET)
+install: install-parquet
+uninstall: uninstall-parquet
+.PHONY: install-parquet uninstall-parquet
+
+# Arrow's headers want C++20; what the module has of its own is nobody else's.
+src/parquet/parquet_arrow.o: override CPPFLAGS := $(ARROW_CPPFLAGS) $(CPPFLAGS)
+src/parquet/parquet_arrow.o: override CXXFLAGS += -std=c++20 -fvisibility=hidden $(CXXFLAGS_SL) -fPIC
+
+$(PARQUET): $(PARQUET_OBJS)
+	$(CXX) -shared -o $@ $^ $(LDFLAGS) $(LDFLAGS_SL) $(ARROW_LIBS) -Wl,--enable-new-dtags,-rpath,'$$ORIGIN'
+
+install-parquet: $(PARQUET) | installdirs
+	$(INSTALL_SHLIB) $(PARQUET) $(ARROW_FILES) '$(DESTDIR)$(pkglibdir)/'
+
+uninstall-parquet:
+	rm -f $(addprefix '$(DESTDIR)$(pkglibdir)'/, $(PARQUET) $(notdir $(ARROW_FILES)))
+endif
+
+-include $(OBJS:.o=.d) $(PARQUET_OBJS:.o=.d)
 
 endif

@@ -58,6 +58,26 @@ COMMENT ON FOREIGN DATA WRAPPER evilnet_http IS
 -- (end of servers)
 
 -- ---------------------------------------------------------------------------
+-- Parquet files
+-- ---------------------------------------------------------------------------
+
+CREATE FUNCTION evilnet.parquet_fdw_validator(options text[], catalog oid) RETURNS void
+LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'evn_parquet_servers_validate';
+COMMENT ON FUNCTION evilnet.parquet_fdw_validator(text[], oid) IS
+'checks the options of evilnet_parquet servers and foreign tables';
+
+CREATE FUNCTION evilnet.parquet_fdw_handler() RETURNS fdw_handler
+LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'evn_parquet_servers_handler';
+COMMENT ON FUNCTION evilnet.parquet_fdw_handler() IS
+'loads the module that reads and writes Parquet files';
+
+CREATE FOREIGN DATA WRAPPER evilnet_parquet HANDLER evilnet.parquet_fdw_handler VALIDATOR evilnet.parquet_fdw_validator;
+COMMENT ON FOREIGN DATA WRAPPER evilnet_parquet IS
+'directories of Parquet files; a foreign table is one directory';
+
+-- (end of Parquet files)
+
+-- ---------------------------------------------------------------------------
 -- Time
 -- ---------------------------------------------------------------------------
 

@@ -50,11 +50,16 @@ evn_json_lex_open(JsonLexContext *lex, const char *json, size_t len)
 #include "executor/executor.h"
 #include "nodes/parsenodes.h"
 #include "optimizer/optimizer.h"
+#include "optimizer/pathnode.h"
 #include "parser/parse_relation.h"
 #include "storage/latch.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+
+#if PG_VERSION_NUM >= 180000
+#include "commands/explain_format.h"
+#endif
 
 /* pg_database_ownercheck became object_ownercheck in 16 */
 static inline bool
@@ -174,6 +179,22 @@ evn_insert_index_tuples(ResultRelInfo *result, TupleTableSlot *slot, EState *est
 	return ExecInsertIndexTuples(result, slot, estate, false, false, NULL, NIL, false);
 #else
 	return ExecInsertIndexTuples(result, slot, estate, false, false, NULL, NIL);
+#endif
+}
+
+/* The only path of a foreign table; 17 added clauses of pushed down joins, 18 the count of disabled nodes. */
+static inline Path *
+evn_foreignscan_path(PlannerInfo *root, RelOptInfo *rel, double rows, Cost startup, Cost total)
+{
+#if PG_VERSION_NUM >= 180000
+	return (Path *) create_foreignscan_path(root, rel, NULL, rows, 0, startup, total, NIL,
+											rel->lateral_relids, NULL, NIL, NIL);
+#elif PG_VERSION_NUM >= 170000
+	return (Path *) create_foreignscan_path(root, rel, NULL, rows, startup, total, NIL,
+											rel->lateral_relids, NULL, NIL, NIL);
+#else
+	return (Path *) create_foreignscan_path(root, rel, NULL, rows, startup, total, NIL,
+											rel->lateral_relids, NULL, NIL);
 #endif
 }
 

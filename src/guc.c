@@ -18,6 +18,7 @@ int	 evn_rescan_interval = 300;
 int	 evn_max_future = 600;
 int	 evn_clock_speed = 1;
 int	 evn_clock_offset = 0;
+int	 evn_parquet_memory = 256 * 1024;
 
 void
 evn_guc_init(void)
@@ -52,5 +53,10 @@ evn_guc_init(void)
 	DefineCustomIntVariable("evilnet.clock_offset", "How far the clock of sources is ahead.",
 							"For tests, which step time by it.", &evn_clock_offset, 0, 0, INT_MAX,
 							PGC_SIGHUP, GUC_NOT_IN_SAMPLE | GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"evilnet.parquet_memory", "Memory that reading and writing Parquet files may take.",
+		"For each server process; a statement that needs more ends with an error.",
+		&evn_parquet_memory, 256 * 1024, 16 * 1024, INT_MAX, PGC_USERSET, GUC_UNIT_KB, NULL, NULL,
+		NULL);
 	MarkGUCPrefixReserved("evilnet");
 }

@@ -15,6 +15,9 @@ extern PGDLLIMPORT int	evn_max_future;		   /* seconds */
 extern PGDLLIMPORT int evn_clock_speed;
 extern PGDLLIMPORT int evn_clock_offset; /* seconds */
 
+/* of each backend; the Parquet module, which links to nothing here, looks it up by name */
+extern PGDLLIMPORT int evn_parquet_memory; /* kB */
+
 /* called from _PG_init */
 extern void evn_guc_init(void);
 

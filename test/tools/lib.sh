@@ -25,6 +25,8 @@ else
   server_user=$(id -un)
 fi
 evilnet_home=${EVILNET_HOME:-/var/tmp/evilnet-$(id -u)}
+# what was fetched once, Arrow to build with too
+export EVILNET_CACHE=${EVILNET_CACHE:-$evilnet_home/cache}
 
 as_root()
 {

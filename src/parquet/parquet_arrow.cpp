@@ -1,0 +1,547 @@
+/*
+ * parquet_arrow.cpp
+ *		Parquet files by Apache Arrow.
+ *
+ * The only C++ of evilnet.  It never calls PostgreSQL, so no longjmp crosses
+ * its frames, and no exception leaves it.  Everything runs in the thread that
+ * calls: a backend must have no other.
+ */
+#include "parquet_arrow.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <memory>
+#include <new>
+#include <numeric>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <arrow/buffer.h>
+#include <arrow/c/bridge.h>
+#include <arrow/io/interfaces.h>
+#include <arrow/memory_pool.h>
+#include <arrow/record_batch.h>
+#include <arrow/result.h>
+#include <arrow/status.h>
+#include <arrow/type.h>
+#include <arrow/util/compression.h>
+#include <parquet/arrow/reader.h>
+#include <parquet/arrow/schema.h>
+#include <parquet/arrow/writer.h>
+#include <parquet/exception.h>
+#include <parquet/properties.h>
+
+using arrow::Result;
+using arrow::Status;
+
+namespace {
+
+constexpr int64_t batch_rows = 8192;
+
+/* ---- memory */
+
+/*
+ * Counts all that Arrow allocates, and refuses beyond the limit: a backend
+ * must not be killed for a file that claims to be large.
+ */
+class LimitedPool : public arrow::MemoryPool {
+  public:
+	int64_t limit = INT64_MAX;
+
+	Status Allocate(int64_t size, int64_t alignment, uint8_t **out) override
+	{
+		void *memory;
+
+		if (size < 0 || size > limit - allocated)
+			return Status::OutOfMemory("the limit of ", limit, " bytes is reached");
+		if (posix_memalign(&memory, static_cast<size_t>(alignment),
+						   size > 0 ? static_cast<size_t>(size) : 1) != 0)
+			return Status::OutOfMemory("the system has no ", size, " bytes");
+		*out = static_cast<uint8_t *>(memory);
+		allocated += size;
+		total += size;
+		most = std::max(most, allocated);
+		count++;
+		return Status::OK();
+	}
+
+	Status Reallocate(int64_t old_size, int64_t new_size, int64_t alignment, uint8_t **ptr) override
+	{
+		uint8_t *moved;
+
+		ARROW_RETURN_NOT_OK(Allocate(new_size, alignment, &moved));
+		memcpy(moved, *ptr, static_cast<size_t>(std::min(old_size, new_size)));
+		Free(*ptr, old_size, alignment);
+		*ptr = moved;
+		return Status::OK();
+	}
+
+	void Free(uint8_t *buffer, int64_t size, int64_t) override
+	{
+		free(buffer);
+		allocated -= size;
+	}
+
+	int64_t bytes_allocated() const override
+	{
+		return allocated;
+	}
+
+	int64_t max_memory() const override
+	{
+		return most;
+	}
+
+	int64_t total_bytes_allocated() const override
+	{
+		return total;
+	}
+
+	int64_t num_allocations() const override
+	{
+		return count;
+	}
+
+	std::string backend_name() const override
+	{
+		return "evilnet";
+	}
+
+  private:
+	int64_t allocated = 0;
+	int64_t total = 0;
+	int64_t most = 0;
+	int64_t count = 0;
+};
+
+LimitedPool *
+pool()
+{
+	static LimitedPool the_pool;
+
+	return &the_pool;
+}
+
+/* ---- files, by the caller's descriptor */
+
+/* kept apart from the message, which has no place for a number */
+thread_local int io_error;
+
+Status
+failed_io(const char *what)
+{
+	io_error = errno;
+	return Status::IOError(what);
+}
+
+class Sink : public arrow::io::OutputStream {
+  public:
+	explicit Sink(int fd_) : fd(fd_)
+	{
+	}
+
+	/* whoever gives up a file wants no more of it written */
+	bool abandoned = false;
+
+	Status Write(const void *data, int64_t nbytes) override
+	{
+		const char *next = static_cast<const char *>(data);
+
+		written += nbytes;
+		while (nbytes > 0 && !abandoned)
+		{
+			ssize_t done = write(fd, next, static_cast<size_t>(nbytes));
+
+			if (done < 0 && errno == EINTR)
+				continue;
+			if (done == 0)
+				errno = ENOSPC;
+			if (done <= 0)
+				return failed_io("could not write");
+			next += done;
+			nbytes -= done;
+		}
+		return Status::OK();
+	}
+
+	Result<int64_t> Tell() const override
+	{
+		return written;
+	}
+
+	Status Close() override
+	{
+		return Status::OK();
+	}
+
+	bool closed() const override
+	{
+		return false;
+	}
+
+  private:
+	int		fd;
+	int64_t written = 0;
+};
+
+class Source : public arrow::io::RandomAccessFile {
+  public:
+	explicit Source(int fd_) : fd(fd_)
+	{
+	}
+
+	Result<int64_t> GetSize() override
+	{
+		struct stat status;
+
+		if (fstat(fd, &status) != 0)
+			return failed_io("could not stat");
+		return static_cast<int64_t>(status.st_size);
+	}
+
+	Result<int64_t> ReadAt(int64_t position, int64_t nbytes, void *out) override
+	{
+		char   *next = static_cast<char *>(out);
+		int64_t have = 0;
+
+		while (have < nbytes)
+		{
+			ssize_t done = pread(fd, next + have, static_cast<size_t>(nbytes - have),
+								 static_cast<off_t>(position + have));
+
+			if (done < 0 && errno == EINTR)
+				continue;
+			if (done < 0)
+				return failed_io("could not read");
+			if (done == 0)
+				break;
+			have += done;
+		}
+		return have;
+	}
+
+	Result<std::shared_ptr<arrow::Buffer>> ReadAt(int64_t position, int64_t nbytes) override
+	{
+		ARROW_ASSIGN_OR_RAISE(auto buffer, arrow::AllocateResizableBuffer(nbytes, pool()));
+		ARROW_ASSIGN_OR_RAISE(int64_t have, ReadAt(position, nbytes, buffer->mutable_data()));
+		ARROW_RETURN_NOT_OK(buffer->Resize(have));
+		return std::shared_ptr<arrow::Buffer>(std::move(buffer));
+	}
+
+	Result<int64_t> Read(int64_t nbytes, void *out) override
+	{
+		ARROW_ASSIGN_OR_RAISE(int64_t have, ReadAt(place, nbytes, out));
+		place += have;
+		return have;
+	}
+
+	Result<std::shared_ptr<arrow::Buffer>> Read(int64_t nbytes) override
+	{
+		ARROW_ASSIGN_OR_RAISE(auto buffer, ReadAt(place, nbytes));
+		place += buffer->size();
+		return buffer;
+	}
+
+	Result<int64_t> Tell() const override
+	{
+		return place;
+	}
+
+	Status Seek(int64_t position) override
+	{
+		place = position;
+		return Status::OK();
+	}
+
+	Status Close() override
+	{
+		return Status::OK();
+	}
+
+	bool closed() const override
+	{
+		return false;
+	}
+
+  private:
+	int		fd;
+	int64_t place = 0;
+};
+
+/* ---- errors */
+
+void
+tell(EvnParquetError *error, EvnParquetFailure failure, const char *message)
+{
+	error->failure = failure;
+	error->os_error = 0;
+	snprintf(error->message, sizeof(error->message), "%.*s",
+			 static_cast<int>(strcspn(message, "\n")), message);
+}
+
+void
+tell(EvnParquetError *error, const Status &status, EvnParquetFailure otherwise)
+{
+	if (status.IsOutOfMemory() || status.IsCapacityError())
+		otherwise = EVN_PARQUET_NO_MEMORY;
+	else if (status.IsIOError() && io_error != 0)
+		otherwise = EVN_PARQUET_IO;
+	tell(error, otherwise, status.message().c_str());
+	error->os_error = io_error;
+}
+
+/* Run it, and let nothing out but the error. */
+template <typename Work>
+bool
+guarded(EvnParquetError *error, EvnParquetFailure otherwise, Work work) noexcept
+{
+	io_error = 0;
+	try
+	{
+		Status status = work();
+
+		if (status.ok())
+			return true;
+		tell(error, status, otherwise);
+	} catch (const parquet::ParquetStatusException &exception)
+	{
+		tell(error, exception.status(), otherwise);
+	} catch (const std::bad_alloc &)
+	{
+		tell(error, EVN_PARQUET_NO_MEMORY, "the system has none");
+	} catch (const std::exception &exception)
+	{
+		tell(error, otherwise, exception.what());
+	} catch (...)
+	{
+		tell(error, otherwise, "unknown exception");
+	}
+	return false;
+}
+
+/* ---- writing */
+
+arrow::Compression::type
+codec(const char *name)
+{
+	const std::string wanted(name);
+
+	if (wanted == "zstd")
+		return arrow::Compression::ZSTD;
+	if (wanted == "snappy")
+		return arrow::Compression::SNAPPY;
+	if (wanted == "gzip")
+		return arrow::Compression::GZIP;
+	if (wanted == "lz4")
+		return arrow::Compression::LZ4;
+	return arrow::Compression::UNCOMPRESSED;
+}
+
+std::shared_ptr<parquet::WriterProperties>
+writer_properties(const EvnParquetFormat *format)
+{
+	parquet::WriterProperties::Builder builder;
+
+	/* our own memory, and a checksum for each page: a disk that lies is noticed */
+	builder.memory_pool(pool())
+		->compression(codec(format->compression))
+		->enable_page_checksum()
+		/* C decides when a row group ends */
+		->max_row_group_length(INT64_MAX);
+	if (format->has_level)
+		builder.compression_level(format->level);
+	return builder.build();
+}
+
+} /* namespace */
+
+struct EvnParquetWriter
+{
+	std::shared_ptr<Sink>						sink;
+	std::shared_ptr<arrow::Schema>				schema;
+	std::unique_ptr<parquet::arrow::FileWriter> file;
+};
+
+struct EvnParquetReader
+{
+	std::unique_ptr<parquet::arrow::FileReader> file;
+	std::unique_ptr<arrow::RecordBatchReader>	rows;
+};
+
+namespace {
+
+EvnParquetWriter *
+write_open(int fd, struct ArrowSchema *schema, const EvnParquetFormat *format,
+		   EvnParquetError *error) noexcept
+{
+	std::unique_ptr<EvnParquetWriter> writer;
+	const bool						  ok = guarded(error, EVN_PARQUET_INTERNAL, [&]() -> Status {
+		   writer = std::make_unique<EvnParquetWriter>();
+		   writer->sink = std::make_shared<Sink>(fd);
+		   ARROW_ASSIGN_OR_RAISE(writer->schema, arrow::ImportSchema(schema));
+		   ARROW_ASSIGN_OR_RAISE(
+			   writer->file, parquet::arrow::FileWriter::Open(*writer->schema, pool(), writer->sink,
+																				  writer_properties(format)));
+		   return Status::OK();
+	   });
+
+	return ok ? writer.release() : nullptr;
+}
+
+bool
+write_rows(EvnParquetWriter *writer, struct ArrowArray *rows, bool new_group,
+		   EvnParquetError *error) noexcept
+{
+	return guarded(error, EVN_PARQUET_INTERNAL, [&]() -> Status {
+		ARROW_ASSIGN_OR_RAISE(auto batch, arrow::ImportRecordBatch(rows, writer->schema));
+		if (new_group)
+			ARROW_RETURN_NOT_OK(writer->file->NewBufferedRowGroup());
+		return writer->file->WriteRecordBatch(*batch);
+	});
+}
+
+bool
+write_finish(EvnParquetWriter *writer, EvnParquetError *error) noexcept
+{
+	return guarded(error, EVN_PARQUET_INTERNAL, [&] { return writer->file->Close(); });
+}
+
+/* Arrow finishes a file when it is forgotten; the sink lets that pass unwritten. */
+void
+write_free(EvnParquetWriter *writer) noexcept
+{
+	EvnParquetError ignored;
+
+	writer->sink->abandoned = true;
+	guarded(&ignored, EVN_PARQUET_INTERNAL, [&] {
+		delete writer;
+		return Status::OK();
+	});
+}
+
+/* ---- reading */
+
+EvnParquetReader *
+read_open(int fd, struct ArrowSchema *schema, EvnParquetError *error) noexcept
+{
+	std::unique_ptr<EvnParquetReader> reader;
+	const bool						  ok = guarded(error, EVN_PARQUET_BAD_FILE, [&]() -> Status {
+		   parquet::ReaderProperties		 file_properties(pool());
+		   parquet::ArrowReaderProperties	 arrow_properties(false);
+		   parquet::arrow::FileReaderBuilder builder;
+		   std::shared_ptr<arrow::Schema>	 found;
+
+		   file_properties.set_page_checksum_verification(true);
+		   arrow_properties.set_pre_buffer(false);
+		   arrow_properties.set_batch_size(batch_rows);
+		   reader = std::make_unique<EvnParquetReader>();
+		   ARROW_RETURN_NOT_OK(builder.Open(std::make_shared<Source>(fd), file_properties));
+		   ARROW_RETURN_NOT_OK(
+			   builder.memory_pool(pool())->properties(arrow_properties)->Build(&reader->file));
+		   ARROW_RETURN_NOT_OK(reader->file->GetSchema(&found));
+		   return arrow::ExportSchema(*found, schema);
+	   });
+
+	return ok ? reader.release() : nullptr;
+}
+
+int64_t
+read_row_count(const EvnParquetReader *reader) noexcept
+{
+	return reader->file->parquet_reader()->metadata()->num_rows();
+}
+
+int
+read_group_count(const EvnParquetReader *reader) noexcept
+{
+	return reader->file->num_row_groups();
+}
+
+void
+add_leaves(const parquet::arrow::SchemaField &field, std::vector<int> *leaves)
+{
+	if (field.is_leaf())
+		leaves->push_back(field.column_index);
+	for (const auto &child : field.children)
+		add_leaves(child, leaves);
+}
+
+bool
+read_columns(EvnParquetReader *reader, const int *columns, int ncolumns,
+			 EvnParquetError *error) noexcept
+{
+	return guarded(error, EVN_PARQUET_BAD_FILE, [&]() -> Status {
+		std::vector<int> leaves;
+		std::vector<int> groups(static_cast<size_t>(reader->file->num_row_groups()));
+
+		for (int i = 0; i < ncolumns; i++)
+			add_leaves(reader->file->manifest().schema_fields.at(static_cast<size_t>(columns[i])),
+					   &leaves);
+		std::iota(groups.begin(), groups.end(), 0);
+		ARROW_ASSIGN_OR_RAISE(reader->rows, reader->file->GetRecordBatchReader(groups, leaves));
+		return Status::OK();
+	});
+}
+
+bool
+read_rows(EvnParquetReader *reader, struct ArrowArray *rows, EvnParquetError *error) noexcept
+{
+	return guarded(error, EVN_PARQUET_BAD_FILE, [&]() -> Status {
+		std::shared_ptr<arrow::RecordBatch> batch;
+
+		rows->release = nullptr;
+		ARROW_RETURN_NOT_OK(reader->rows->ReadNext(&batch));
+		if (batch == nullptr)
+			return Status::OK();
+		ARROW_RETURN_NOT_OK(batch->Validate());
+		return arrow::ExportRecordBatch(*batch, rows);
+	});
+}
+
+void
+read_free(EvnParquetReader *reader) noexcept
+{
+	EvnParquetError ignored;
+
+	guarded(&ignored, EVN_PARQUET_INTERNAL, [&] {
+		delete reader;
+		return Status::OK();
+	});
+}
+
+void
+limit_memory(int64_t bytes) noexcept
+{
+	pool()->limit = bytes;
+}
+
+constexpr EvnParquetArrow table = {
+	EVN_PARQUET_ARROW_VERSION,
+	limit_memory,
+	write_open,
+	write_rows,
+	write_finish,
+	write_free,
+	read_open,
+	read_row_count,
+	read_group_count,
+	read_columns,
+	read_rows,
+	read_free,
+};
+
+} /* namespace */
+
+extern "C" const EvnParquetArrow *
+evn_parquet_arrow(void)
+{
+	return &table;
+}

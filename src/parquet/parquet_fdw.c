@@ -1,0 +1,201 @@
+/*
+ * parquet_fdw.c
+ *		Module evilnet_parquet: the callbacks of the foreign data wrapper.
+ *
+ * evilnet loads it when a foreign table is used (parquet_servers.c); it links
+ * to nothing of evilnet.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "commands/explain.h"
+#include "foreign/fdwapi.h"
+#include "optimizer/cost.h"
+#include "optimizer/pathnode.h"
+#include "optimizer/planmain.h"
+#include "optimizer/restrictinfo.h"
+#include "parser/parsetree.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "compat.h"
+#include "parquet_file.h"
+#include "parquet_scan.h"
+#include "parquet_servers.h"
+#include "parquet_write.h"
+
+/* what Parquet makes of rows as PostgreSQL counts their width, by experience */
+#define COMPRESSION 3
+
+/* about what decoding a value costs, in calls of operators */
+#define OPERATORS_PER_ROW 10
+
+PG_MODULE_MAGIC;
+
+extern PGDLLEXPORT void _PG_init(void);
+extern PGDLLEXPORT FdwRoutine *evn_parquet_fdw_routine(void);
+
+void
+_PG_init(void)
+{
+	evn_parquet_file_init();
+}
+
+/* ---- plans */
+
+static void
+get_rel_size(PlannerInfo *root, RelOptInfo *rel, Oid relid)
+{
+	int64 bytes;
+
+	evn_parquet_table_may_read();
+	(void) evn_parquet_table_files(evn_parquet_table_get(relid), &bytes);
+	set_baserel_size_estimates(root, rel);
+	rel->tuples = Max(1, COMPRESSION * (double) bytes / Max(rel->reltarget->width, 8));
+	rel->rows = clamp_row_est(
+		rel->tuples * clauselist_selectivity(root, rel->baserestrictinfo, 0, JOIN_INNER, NULL));
+	rel->pages = (BlockNumber) Min(bytes / BLCKSZ, MaxBlockNumber);
+}
+
+static void
+get_paths(PlannerInfo *root, RelOptInfo *rel, Oid relid)
+{
+	Cost startup = rel->baserestrictcost.startup;
+	Cost per_row =
+		cpu_tuple_cost + OPERATORS_PER_ROW * cpu_operator_cost + rel->baserestrictcost.per_tuple;
+	Cost total = startup + seq_page_cost * rel->pages + per_row * rel->tuples;
+
+	add_path(rel, evn_foreignscan_path(root, rel, rel->rows, startup, total));
+}
+
+/* Attribute numbers, from 1, of the columns that the query looks at. */
+static List *
+needed_columns(RelOptInfo *rel, Oid relid)
+{
+	Bitmapset *attributes = NULL;
+	List	  *columns = NIL;
+	ListCell  *cell;
+	bool	   whole_row;
+
+	pull_varattnos((Node *) rel->reltarget->exprs, rel->relid, &attributes);
+	foreach(cell, rel->baserestrictinfo)
+		pull_varattnos((Node *) lfirst_node(RestrictInfo, cell)->clause, rel->relid, &attributes);
+	whole_row = bms_is_member(-FirstLowInvalidHeapAttributeNumber, attributes);
+	for (int i = 1; i <= rel->max_attr; i++)
+		if ((whole_row || bms_is_member(i - FirstLowInvalidHeapAttributeNumber, attributes)) &&
+			OidIsValid(get_atttype(relid, i)))
+			columns = lappend_int(columns, i);
+	return columns;
+}
+
+static ForeignScan *
+get_plan(PlannerInfo *root, RelOptInfo *rel, Oid relid, ForeignPath *path, List *tlist,
+		 List *clauses, Plan *outer)
+{
+	return make_foreignscan(tlist, extract_actual_clauses(clauses, false), rel->relid, NIL,
+							needed_columns(rel, relid), NIL, NIL, outer);
+}
+
+/* ---- reading */
+
+static void
+begin_scan(ForeignScanState *node, int eflags)
+{
+	ForeignScan *plan = castNode(ForeignScan, node->ss.ps.plan);
+
+	node->fdw_state = evn_parquet_scan_begin(node->ss.ss_currentRelation, plan->fdw_private);
+}
+
+static TupleTableSlot *
+iterate_scan(ForeignScanState *node)
+{
+	TupleTableSlot *slot = node->ss.ss_ScanTupleSlot;
+
+	(void) evn_parquet_scan_next(node->fdw_state, slot);
+	return slot;
+}
+
+static void
+rescan(ForeignScanState *node)
+{
+	evn_parquet_scan_restart(node->fdw_state);
+}
+
+static void
+end_scan(ForeignScanState *node)
+{
+	if (node->fdw_state != NULL)
+		evn_parquet_scan_restart(node->fdw_state);
+}
+
+static void
+explain_scan(ForeignScanState *node, ExplainState *es)
+{
+	EvnParquetSummary summary;
+
+	evn_parquet_scan_restart(node->fdw_state);
+	summary = evn_parquet_scan_summary(node->fdw_state);
+	ExplainPropertyInteger("Files", NULL, summary.files, es);
+	ExplainPropertyInteger("Row Groups", NULL, summary.row_groups, es);
+}
+
+/* ---- writing */
+
+static int
+is_updatable(Relation rel)
+{
+	return 1 << CMD_INSERT;
+}
+
+static void
+begin_modify(ModifyTableState *mtstate, ResultRelInfo *result, List *fdw_private, int subplan,
+			 int eflags)
+{
+	if ((eflags & EXEC_FLAG_EXPLAIN_ONLY) == 0)
+		result->ri_FdwState = evn_parquet_write_begin(result->ri_RelationDesc);
+}
+
+/* of COPY, and of rows that go to a partition */
+static void
+begin_insert(ModifyTableState *mtstate, ResultRelInfo *result)
+{
+	result->ri_FdwState = evn_parquet_write_begin(result->ri_RelationDesc);
+}
+
+static TupleTableSlot *
+insert_row(EState *estate, ResultRelInfo *result, TupleTableSlot *slot, TupleTableSlot *plan_slot)
+{
+	evn_parquet_write_row(result->ri_FdwState, slot);
+	return slot;
+}
+
+static void
+end_write(EState *estate, ResultRelInfo *result)
+{
+	if (result->ri_FdwState != NULL)
+		evn_parquet_write_end(result->ri_FdwState);
+}
+
+/* ---- the table of callbacks */
+
+FdwRoutine *
+evn_parquet_fdw_routine(void)
+{
+	FdwRoutine *routine = makeNode(FdwRoutine);
+
+	routine->GetForeignRelSize = get_rel_size;
+	routine->GetForeignPaths = get_paths;
+	routine->GetForeignPlan = get_plan;
+	routine->BeginForeignScan = begin_scan;
+	routine->IterateForeignScan = iterate_scan;
+	routine->ReScanForeignScan = rescan;
+	routine->EndForeignScan = end_scan;
+	routine->ExplainForeignScan = explain_scan;
+	routine->IsForeignRelUpdatable = is_updatable;
+	routine->BeginForeignModify = begin_modify;
+	routine->BeginForeignInsert = begin_insert;
+	routine->ExecForeignInsert = insert_row;
+	routine->EndForeignModify = end_write;
+	routine->EndForeignInsert = end_write;
+	return routine;
+}

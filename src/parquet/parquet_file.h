@@ -1,0 +1,48 @@
+/*
+ * parquet_file.h
+ *		Files of one transaction: written under a name that readers pass over,
+ *		visible when it commits, gone when it or the subtransaction does not.
+ *
+ * A file is named by cluster, transaction and number, and by a checksum of its
+ * footer, which has none of its own:
+ *		evilnet-<system>-<transaction>-<number>-<checksum>.parquet
+ * Until it is published it is .evilnet-<system>-<transaction>-<number>.staged,
+ * and who finds it when that transaction is no more may remove it.
+ */
+#ifndef EVN_PARQUET_FILE_H
+#define EVN_PARQUET_FILE_H
+
+#include "parquet_table.h"
+
+typedef struct EvnParquetFile EvnParquetFile;
+
+/*
+ * Begin a file in the table's directory, which is made when it is not there.
+ * It belongs to the current subtransaction; needs a transaction that may
+ * write, and gives it an id.
+ */
+extern EvnParquetFile *evn_parquet_file_create(const EvnParquetTable *table,
+											   struct ArrowSchema	 *schema);
+
+/* Add rows, which are released, to the row group or to a new one. */
+extern void evn_parquet_file_write(EvnParquetFile *file, struct ArrowArray *rows, bool new_group);
+
+/* Write the end; it is the transaction's from here on. */
+extern void evn_parquet_file_finish(EvnParquetFile *file);
+
+/* Remove what transactions of this cluster that were killed left in the directory. */
+extern void evn_parquet_file_sweep(const EvnParquetTable *table);
+
+/*
+ * Open for reading, outside the limits that transactions put on files; raises.
+ * The footer is compared with the name where that tells its checksum.
+ */
+extern int evn_parquet_file_open(const char *path);
+
+/* Close a descriptor of evn_parquet_file_open; raises nothing. */
+extern void evn_parquet_file_close(int fd);
+
+/* Called when the module is loaded. */
+extern void evn_parquet_file_init(void);
+
+#endif /* EVN_PARQUET_FILE_H */

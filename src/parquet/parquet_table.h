@@ -1,0 +1,46 @@
+/*
+ * parquet_table.h
+ *		A foreign table of evilnet_parquet: its options, its directory, and
+ *		who may use that.
+ */
+#ifndef EVN_PARQUET_TABLE_H
+#define EVN_PARQUET_TABLE_H
+
+#include "nodes/pg_list.h"
+#include "utils/relcache.h"
+
+#include "compat.h"
+#include "parquet_arrow.h"
+
+typedef struct EvnParquetTable
+{
+	char			*location;	/* of the server, absolute */
+	char			*directory; /* of the table, under it */
+	EvnParquetFormat format;
+	int64			 row_group_rows;
+	int64			 file_rows;
+} EvnParquetTable;
+
+/* Options of the table; needs a transaction; palloc'd. */
+extern EvnParquetTable *evn_parquet_table_get(Oid relid);
+
+/* Raise unless the current user may read, or write, files of the server. */
+extern void evn_parquet_table_may_read(void);
+extern void evn_parquet_table_may_write(void);
+
+/*
+ * Paths of the files that readers see, by name, palloc'd, and their size in
+ * bytes together; none when nothing was ever written.
+ */
+extern List *evn_parquet_table_files(const EvnParquetTable *table, int64 *bytes);
+
+/* Make the directory of the table, but not the location. */
+extern void evn_parquet_table_make(const EvnParquetTable *table);
+
+/* The library, with the memory limit as it is set now. */
+extern const EvnParquetArrow *evn_parquet_table_arrow(void);
+
+/* Raise what the library says of a file; does not return. */
+pg_noreturn extern void evn_parquet_table_raise(const EvnParquetError *error, const char *path);
+
+#endif /* EVN_PARQUET_TABLE_H */

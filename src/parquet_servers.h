@@ -1,0 +1,17 @@
+/*
+ * parquet_servers.h
+ *		What evilnet and its second module, which reads and writes Parquet
+ *		files, agree on.  They link to nothing of each other: evilnet loads
+ *		the module when a foreign table is used.
+ */
+#ifndef EVN_PARQUET_SERVERS_H
+#define EVN_PARQUET_SERVERS_H
+
+#include "foreign/fdwapi.h"
+
+/* Of the module: the callbacks, palloc'd.  Its name has to change when its arguments do. */
+#define EVN_PARQUET_MODULE	"evilnet_parquet"
+#define EVN_PARQUET_ROUTINE "evn_parquet_fdw_routine"
+typedef FdwRoutine *(*EvnParquetRoutine)(void);
+
+#endif /* EVN_PARQUET_SERVERS_H */
