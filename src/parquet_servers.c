@@ -212,11 +212,27 @@ evn_parquet_servers_validate(PG_FUNCTION_ARGS)
 
 /* ---- the module */
 
+/*
+ * The allocator inside Arrow, which we do not use, starts a thread when it is
+ * loaded, unless its environment says otherwise; a backend must have no other.
+ */
+static EvnParquetRoutine
+load_module(void)
+{
+	static const char name[] = "JE_ARROW_MALLOC_CONF";
+	EvnParquetRoutine routine;
+
+	setenv(name, "background_thread:false", 1);
+	routine = (EvnParquetRoutine) load_external_function("$libdir/" EVN_PARQUET_MODULE,
+														 EVN_PARQUET_ROUTINE, true, NULL);
+	unsetenv(name);
+	return routine;
+}
+
 Datum
 evn_parquet_servers_handler(PG_FUNCTION_ARGS)
 {
-	char			 *file = psprintf("%s/" EVN_PARQUET_MODULE EVN_DLSUFFIX, pkglib_path);
-	EvnParquetRoutine routine;
+	char *file = psprintf("%s/" EVN_PARQUET_MODULE EVN_DLSUFFIX, pkglib_path);
 
 	if (access(file, F_OK) != 0)
 		ereport(ERROR,
@@ -224,7 +240,5 @@ evn_parquet_servers_handler(PG_FUNCTION_ARGS)
 				 errmsg("this evilnet was built without Parquet"),
 				 errhint("It needs Apache Arrow: see doc/parquet.md, \"Building\", and build and "
 						 "install evilnet again.")));
-	routine = (EvnParquetRoutine) load_external_function("$libdir/" EVN_PARQUET_MODULE,
-														 EVN_PARQUET_ROUTINE, true, NULL);
-	PG_RETURN_POINTER(routine());
+	PG_RETURN_POINTER(load_module()());
 }
