@@ -61,6 +61,21 @@ COMMENT ON FOREIGN DATA WRAPPER evilnet_http IS
 -- Parquet files
 -- ---------------------------------------------------------------------------
 
+CREATE TABLE evilnet.parquet_file (
+	directory text NOT NULL,
+	name text NOT NULL,
+	rows bigint NOT NULL,
+	bytes bigint NOT NULL,
+	written_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+	PRIMARY KEY (directory, name)
+);
+COMMENT ON TABLE evilnet.parquet_file IS 'Parquet files that transactions of this database wrote through foreign tables of evilnet_parquet; a query sees those that it sees here';
+COMMENT ON COLUMN evilnet.parquet_file.directory IS 'absolute path of its directory';
+COMMENT ON COLUMN evilnet.parquet_file.name IS 'its name there, once the transaction is committed';
+COMMENT ON COLUMN evilnet.parquet_file.rows IS 'rows in it';
+COMMENT ON COLUMN evilnet.parquet_file.bytes IS 'its size';
+COMMENT ON COLUMN evilnet.parquet_file.written_at IS 'when its end was written';
+
 CREATE FUNCTION evilnet.parquet_fdw_validator(options text[], catalog oid) RETURNS void
 LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'evn_parquet_servers_validate';
 COMMENT ON FUNCTION evilnet.parquet_fdw_validator(text[], oid) IS

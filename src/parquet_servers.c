@@ -212,6 +212,11 @@ evn_parquet_servers_validate(PG_FUNCTION_ARGS)
 
 /* ---- the module */
 
+static const EvnParquetHost host = {
+	.add_file = evn_parquet_manifest_add,
+	.read_files = evn_parquet_manifest_read,
+};
+
 /*
  * The allocator inside Arrow, which we do not use, starts a thread when it is
  * loaded, unless its environment says otherwise; a backend must have no other.
@@ -240,5 +245,5 @@ evn_parquet_servers_handler(PG_FUNCTION_ARGS)
 				 errmsg("this evilnet was built without Parquet"),
 				 errhint("It needs Apache Arrow: see doc/parquet.md, \"Building\", and build and "
 						 "install evilnet again.")));
-	PG_RETURN_POINTER(load_module()());
+	PG_RETURN_POINTER(load_module()(&host));
 }

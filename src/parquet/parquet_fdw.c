@@ -33,7 +33,7 @@
 PG_MODULE_MAGIC;
 
 extern PGDLLEXPORT void _PG_init(void);
-extern PGDLLEXPORT FdwRoutine *evn_parquet_fdw_routine(void);
+extern PGDLLEXPORT FdwRoutine *evn_parquet_fdw_routine(const EvnParquetHost *host);
 
 void
 _PG_init(void)
@@ -179,10 +179,11 @@ end_write(EState *estate, ResultRelInfo *result)
 /* ---- the table of callbacks */
 
 FdwRoutine *
-evn_parquet_fdw_routine(void)
+evn_parquet_fdw_routine(const EvnParquetHost *host)
 {
 	FdwRoutine *routine = makeNode(FdwRoutine);
 
+	evn_parquet_table_set_host(host);
 	routine->GetForeignRelSize = get_rel_size;
 	routine->GetForeignPaths = get_paths;
 	routine->GetForeignPlan = get_plan;

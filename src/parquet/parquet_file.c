@@ -22,21 +22,20 @@
 #include "utils/memutils.h"
 
 #include "parquet_file.h"
+#include "parquet_name.h"
 
-#define STAGED_FORMAT	 ".evilnet-%016llx-%016llx-%06x.staged"
-#define PUBLISHED_FORMAT "evilnet-%016llx-%016llx-%06x-%08x.parquet"
-#define TAIL_LEN		 8 /* length of the footer, and "PAR1" */
+#define TAIL_LEN 8 /* length of the footer, and "PAR1" */
 
 struct EvnParquetFile
 {
 	EvnParquetFile	 *next;
 	SubTransactionId  subid;
+	FullTransactionId xid;
 	unsigned		  number;
-	char			 *directory;
-	char			 *staged;	 /* path */
-	char			 *published; /* path; null until the file is finished */
-	bool			  is_published;
-	int				  fd; /* -1: closed */
+	const char		 *directory;
+	char			 *path;		 /* where it is */
+	char			 *published; /* where it will be; null until the file is finished */
+	int				  fd;		 /* -1: closed */
 	EvnParquetWriter *writer;
 };
 
@@ -46,19 +45,23 @@ static unsigned		   last_number = 0;
 
 /* ---- descriptors */
 
+/* -1 when it cannot be opened; errno tells why. */
 static int
-open_file(const char *path, int flags)
+try_to_open(const char *path, int flags)
 {
 	int fd;
 
 	ReserveExternalFD();
 	fd = BasicOpenFile(path, flags | PG_BINARY);
 	if (fd < 0)
-	{
 		ReleaseExternalFD();
-		ereport(ERROR, (errcode_for_file_access(), errmsg("could not open file \"%s\": %m", path)));
-	}
 	return fd;
+}
+
+static void
+raise_open(const char *path)
+{
+	ereport(ERROR, (errcode_for_file_access(), errmsg("could not open file \"%s\": %m", path)));
 }
 
 void
@@ -110,25 +113,34 @@ footer_checksum(int fd, const char *path)
 static void
 check_footer(int fd, const char *path)
 {
-	const char		  *name = last_dir_separator(path) + 1;
-	unsigned long long system;
-	unsigned long long xid;
-	unsigned		   number;
-	unsigned		   checksum;
+	EvnParquetName name;
 
-	if (sscanf(name, PUBLISHED_FORMAT, &system, &xid, &number, &checksum) == 4 &&
-		footer_checksum(fd, path) != checksum)
+	if (evn_parquet_name_parse_published(last_dir_separator(path) + 1, &name) &&
+		footer_checksum(fd, path) != name.checksum)
 		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
 						errmsg("could not read Parquet file \"%s\": its footer is damaged", path),
 						errdetail("The footer's checksum is not the one in the file's name."),
 						errhint("Move it out of the directory, or restore it from a backup.")));
 }
 
-int
-evn_parquet_file_open(const char *path)
+/* Of our own transaction, or of one that has not renamed it yet, it is hidden, perhaps only until now. */
+static int
+open_listed(const char *path)
 {
-	int fd = open_file(path, O_RDONLY);
+	int	  fd = try_to_open(path, O_RDONLY);
+	char *hidden;
 
+	if (fd >= 0 || errno != ENOENT)
+		return fd;
+	hidden = evn_parquet_name_hidden(path);
+	fd = try_to_open(hidden, O_RDONLY);
+	pfree(hidden);
+	return fd >= 0 || errno != ENOENT ? fd : try_to_open(path, O_RDONLY);
+}
+
+static pg_noinline void
+check_or_close(int fd, const char *path)
+{
 	PG_TRY();
 	{
 		check_footer(fd, path);
@@ -139,25 +151,39 @@ evn_parquet_file_open(const char *path)
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
+}
+
+int
+evn_parquet_file_open(const char *path)
+{
+	int fd = open_listed(path);
+
+	if (fd < 0)
+		raise_open(path);
+	check_or_close(fd, path);
 	return fd;
 }
 
 /* ---- writing */
 
-static EvnParquetFile *
-add_file(const char *directory)
+static char *
+path_of(const char *directory, const char *name)
 {
-	uint64			xid = U64FromFullTransactionId(GetTopFullTransactionId());
+	return psprintf("%s/%s", directory, name);
+}
+
+static EvnParquetFile *
+new_file(const char *directory)
+{
 	MemoryContext	before = MemoryContextSwitchTo(TopTransactionContext);
 	EvnParquetFile *file = palloc0(sizeof(EvnParquetFile));
 
 	file->subid = GetCurrentSubTransactionId();
+	file->xid = GetTopFullTransactionId();
 	file->number = ++last_number;
 	file->fd = -1;
 	file->directory = pstrdup(directory);
-	file->staged =
-		psprintf("%s/" STAGED_FORMAT, directory, (unsigned long long) GetSystemIdentifier(),
-				 (unsigned long long) xid, file->number);
+	file->path = path_of(directory, evn_parquet_name_staged(file->xid, file->number));
 	MemoryContextSwitchTo(before);
 	return file;
 }
@@ -166,17 +192,19 @@ EvnParquetFile *
 evn_parquet_file_create(const EvnParquetTable *table, struct ArrowSchema *schema)
 {
 	const EvnParquetArrow *arrow = evn_parquet_table_arrow();
-	EvnParquetFile		  *file = add_file(table->directory);
+	EvnParquetFile		  *file = new_file(table->directory);
 	EvnParquetError		   error;
 
 	evn_parquet_table_make(table);
-	file->fd = open_file(file->staged, O_RDWR | O_CREAT | O_EXCL);
+	file->fd = try_to_open(file->path, O_RDWR | O_CREAT | O_EXCL);
+	if (file->fd < 0)
+		raise_open(file->path);
 	/* from here on it is removed, whatever happens */
 	file->next = files;
 	files = file;
 	file->writer = arrow->write_open(file->fd, schema, &table->format, &error);
 	if (file->writer == NULL)
-		evn_parquet_table_raise(&error, file->staged);
+		evn_parquet_table_raise(&error, file->path);
 	return file;
 }
 
@@ -186,7 +214,7 @@ evn_parquet_file_write(EvnParquetFile *file, struct ArrowArray *rows, bool new_g
 	EvnParquetError error;
 
 	if (!evn_parquet_arrow()->write_rows(file->writer, rows, new_group, &error))
-		evn_parquet_table_raise(&error, file->staged);
+		evn_parquet_table_raise(&error, file->path);
 }
 
 static void
@@ -200,58 +228,82 @@ close_file(EvnParquetFile *file)
 	file->fd = -1;
 }
 
+/* A transaction of that id was here before this cluster was restored from a backup. */
+static void
+check_is_new(const char *path)
+{
+	struct stat status;
+
+	if (lstat(path, &status) == 0)
+		ereport(ERROR, (errcode(ERRCODE_DUPLICATE_FILE), errmsg("file \"%s\" exists already", path),
+						errhint("Try again: the next transaction writes under another name.")));
+}
+
+/* It is on disk under the name that a commit makes visible. */
+static void
+hide(EvnParquetFile *file, const char *published)
+{
+	char *hidden;
+
+	file->published = MemoryContextStrdup(TopTransactionContext, published);
+	check_is_new(file->published);
+	hidden = MemoryContextStrdup(TopTransactionContext, evn_parquet_name_hidden(published));
+	(void) durable_rename(file->path, hidden, ERROR);
+	file->path = hidden;
+}
+
 void
-evn_parquet_file_finish(EvnParquetFile *file)
+evn_parquet_file_finish(EvnParquetFile *file, const EvnParquetTable *table, int64 rows)
 {
 	EvnParquetError error;
-	uint64			xid = U64FromFullTransactionId(GetTopFullTransactionId());
+	struct stat		status;
+	char		   *name;
 
 	if (!evn_parquet_arrow()->write_finish(file->writer, &error))
-		evn_parquet_table_raise(&error, file->staged);
-	file->published = MemoryContextStrdup(TopTransactionContext,
-										  psprintf("%s/" PUBLISHED_FORMAT, file->directory,
-												   (unsigned long long) GetSystemIdentifier(),
-												   (unsigned long long) xid, file->number,
-												   footer_checksum(file->fd, file->staged)));
+		evn_parquet_table_raise(&error, file->path);
+	if (fstat(file->fd, &status) != 0)
+		ereport(ERROR,
+				(errcode_for_file_access(), errmsg("could not stat file \"%s\": %m", file->path)));
+	name =
+		evn_parquet_name_published(file->xid, file->number, footer_checksum(file->fd, file->path));
 	close_file(file);
+	hide(file, path_of(file->directory, name));
+	evn_parquet_table_list(table, name, rows, status.st_size);
 }
 
 /* ---- the end of transactions */
 
+/* All are complete, on disk, and listed by the time of the commit. */
 static void
-publish(EvnParquetFile *file)
+check_finished(void)
 {
-	struct stat status;
-
-	/* a transaction of that id was here before this cluster was restored from a backup */
-	if (lstat(file->published, &status) == 0)
-		ereport(ERROR, (errcode(ERRCODE_DUPLICATE_FILE),
-						errmsg("file \"%s\" exists already", file->published),
-						errhint("Try again: the next transaction writes under another name.")));
-	(void) durable_rename(file->staged, file->published, ERROR);
-	file->is_published = true;
+	for (EvnParquetFile *file = files; file != NULL; file = file->next)
+		if (file->published == NULL)
+			elog(ERROR, "Parquet file \"%s\" was not finished", file->path);
 }
 
+/* After the commit, which nothing may undo: what fails is left to evn_parquet_sweep. */
 static void
 publish_all(void)
 {
 	for (EvnParquetFile *file = files; file != NULL; file = file->next)
-	{
-		if (file->published == NULL)
-			elog(ERROR, "Parquet file \"%s\" was not finished", file->staged);
-		publish(file);
-	}
+		(void) durable_rename(file->path, file->published, WARNING);
 }
 
 static void
 discard(EvnParquetFile *file)
 {
-	const char *path = file->is_published ? file->published : file->staged;
-
 	close_file(file);
-	if (unlink(path) != 0 && errno != ENOENT)
-		ereport(WARNING,
-				(errcode_for_file_access(), errmsg("could not remove file \"%s\": %m", path)));
+	if (unlink(file->path) != 0 && errno != ENOENT)
+		ereport(WARNING, (errcode_for_file_access(),
+						  errmsg("could not remove file \"%s\": %m", file->path)));
+}
+
+static void
+forget_all(void)
+{
+	files = NULL;
+	last_number = 0;
 }
 
 static void
@@ -260,20 +312,21 @@ end_transaction(XactEvent event, void *arg)
 	switch (event)
 	{
 		case XACT_EVENT_PRE_COMMIT:
-			publish_all();
+			check_finished();
 			break;
 		case XACT_EVENT_PRE_PREPARE:
 			if (files != NULL)
 				ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 								errmsg("cannot PREPARE a transaction that wrote Parquet files")));
 			break;
+		case XACT_EVENT_COMMIT:
+			publish_all();
+			forget_all();
+			break;
 		case XACT_EVENT_ABORT:
 			for (EvnParquetFile *file = files; file != NULL; file = file->next)
 				discard(file);
-			/* FALLTHROUGH */
-		case XACT_EVENT_COMMIT:
-			files = NULL;
-			last_number = 0;
+			forget_all();
 			break;
 		default:
 			break;
@@ -301,43 +354,6 @@ end_subtransaction(SubXactEvent event, SubTransactionId subid, SubTransactionId 
 			file->subid = parent;
 		link = &file->next;
 	}
-}
-
-/* ---- what was left behind */
-
-static bool
-is_left_behind(const char *name)
-{
-	unsigned long long system;
-	unsigned long long xid;
-	unsigned		   number;
-	int				   len = 0;
-
-	if (sscanf(name, STAGED_FORMAT "%n", &system, &xid, &number, &len) != 3 || len == 0 ||
-		name[len] != '\0' || system != GetSystemIdentifier())
-		return false;
-	/* of another epoch, it may seem to run: then it stays for the next writer */
-	return !TransactionIdIsInProgress((TransactionId) xid);
-}
-
-void
-evn_parquet_file_sweep(const EvnParquetTable *table)
-{
-	DIR			  *dir = AllocateDir(table->directory);
-	struct dirent *entry;
-
-	if (dir == NULL && errno == ENOENT)
-		return;
-	while ((entry = ReadDir(dir, table->directory)) != NULL)
-	{
-		char *path = psprintf("%s/%s", table->directory, entry->d_name);
-
-		if (is_left_behind(entry->d_name) && unlink(path) != 0 && errno != ENOENT)
-			ereport(WARNING,
-					(errcode_for_file_access(), errmsg("could not remove file \"%s\": %m", path)));
-		pfree(path);
-	}
-	FreeDir(dir);
 }
 
 void

@@ -1,13 +1,11 @@
 /*
  * parquet_file.h
- *		Files of one transaction: written under a name that readers pass over,
- *		visible when it commits, gone when it or the subtransaction does not.
+ *		Files of one transaction: visible when it commits, gone when it or the
+ *		subtransaction does not.
  *
- * A file is named by cluster, transaction and number, and by a checksum of its
- * footer, which has none of its own:
- *		evilnet-<system>-<transaction>-<number>-<checksum>.parquet
- * Until it is published it is .evilnet-<system>-<transaction>-<number>.staged,
- * and who finds it when that transaction is no more may remove it.
+ * A file is complete, on disk and in the manifest before the commit, and gets
+ * the name under which others see it after that.  Queries here go by the
+ * manifest, and find it under either name.
  */
 #ifndef EVN_PARQUET_FILE_H
 #define EVN_PARQUET_FILE_H
@@ -27,11 +25,8 @@ extern EvnParquetFile *evn_parquet_file_create(const EvnParquetTable *table,
 /* Add rows, which are released, to the row group or to a new one. */
 extern void evn_parquet_file_write(EvnParquetFile *file, struct ArrowArray *rows, bool new_group);
 
-/* Write the end; it is the transaction's from here on. */
-extern void evn_parquet_file_finish(EvnParquetFile *file);
-
-/* Remove what transactions of this cluster that were killed left in the directory. */
-extern void evn_parquet_file_sweep(const EvnParquetTable *table);
+/* Write the end, and list it; it is the transaction's from here on. */
+extern void evn_parquet_file_finish(EvnParquetFile *file, const EvnParquetTable *table, int64 rows);
 
 /*
  * Open for reading, outside the limits that transactions put on files; raises.

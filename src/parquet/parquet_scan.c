@@ -44,8 +44,8 @@ struct EvnParquetScan
 	EvnParquetTable *table;
 	Column			*columns;
 	int				 ncolumns;
-	List			*paths;
-	int				 next_path;
+	List			*files; /* EvnParquetListed * */
+	int				 next_file;
 	MemoryContext	 file_context;
 	OpenFile		*file;	  /* null between files */
 	const Column	*current; /* for the context of errors */
@@ -154,8 +154,9 @@ match_columns(EvnParquetScan *scan, OpenFile *file, int *chosen)
 static void
 open_next(EvnParquetScan *scan)
 {
-	MemoryContext	before = MemoryContextSwitchTo(scan->file_context);
-	OpenFile	   *file = open_file(list_nth(scan->paths, scan->next_path++));
+	MemoryContext before = MemoryContextSwitchTo(scan->file_context);
+	OpenFile	 *file =
+		open_file(((EvnParquetListed *) list_nth(scan->files, scan->next_file++))->path);
 	int			   *chosen = palloc(sizeof(int) * (file->schema.n_children + 1));
 	int				n = match_columns(scan, file, chosen);
 	EvnParquetError error;
@@ -240,7 +241,7 @@ evn_parquet_scan_next(EvnParquetScan *scan, TupleTableSlot *slot)
 	while (scan->file == NULL || !advance(scan->file))
 	{
 		leave_file(scan);
-		if (scan->next_path >= list_length(scan->paths))
+		if (scan->next_file >= list_length(scan->files))
 			return false;
 		open_next(scan);
 	}
@@ -260,7 +261,7 @@ evn_parquet_scan_begin(Relation rel, List *columns)
 
 	evn_parquet_table_may_read();
 	scan->table = evn_parquet_table_get(RelationGetRelid(rel));
-	scan->paths = evn_parquet_table_files(scan->table, &bytes);
+	scan->files = evn_parquet_table_files(scan->table, &bytes);
 	scan->file_context =
 		AllocSetContextCreate(CurrentMemoryContext, "Parquet file", ALLOCSET_DEFAULT_SIZES);
 	scan->columns = palloc0(sizeof(Column) * (list_length(columns) + 1));
@@ -279,21 +280,21 @@ void
 evn_parquet_scan_restart(EvnParquetScan *scan)
 {
 	leave_file(scan);
-	scan->next_path = 0;
+	scan->next_file = 0;
 }
 
 EvnParquetSummary
 evn_parquet_scan_summary(EvnParquetScan *scan)
 {
-	EvnParquetSummary summary = {.files = list_length(scan->paths)};
+	EvnParquetSummary summary = {.files = list_length(scan->files)};
 	ListCell		 *cell;
 
-	foreach(cell, scan->paths)
+	foreach(cell, scan->files)
 	{
 		MemoryContext before = MemoryContextSwitchTo(scan->file_context);
 
-		summary.row_groups +=
-			evn_parquet_arrow()->read_group_count(open_file(lfirst(cell))->reader);
+		summary.row_groups += evn_parquet_arrow()->read_group_count(
+			open_file(((EvnParquetListed *) lfirst(cell))->path)->reader);
 		MemoryContextSwitchTo(before);
 		leave_file(scan);
 	}

@@ -15,10 +15,19 @@
 #include "utils/acl.h"
 #include "utils/guc.h"
 
+#include "parquet_name.h"
 #include "parquet_table.h"
 
 #define ROW_GROUP_ROWS 100000
 #define FILE_ROWS	   5000000
+
+static const EvnParquetHost *host;
+
+void
+evn_parquet_table_set_host(const EvnParquetHost *the_host)
+{
+	host = the_host;
+}
 
 /* ---- options */
 
@@ -114,36 +123,56 @@ is_visible(const char *name)
 }
 
 static int
-compare_paths(const ListCell *a, const ListCell *b)
+compare_listed(const ListCell *a, const ListCell *b)
 {
-	return strcmp(lfirst(a), lfirst(b));
+	return strcmp(((EvnParquetListed *) lfirst(a))->path, ((EvnParquetListed *) lfirst(b))->path);
+}
+
+/* Files of others: they are there when they are there. */
+static List *
+add_others(List *files, const char *directory)
+{
+	DIR			  *dir = AllocateDir(directory);
+	struct dirent *entry;
+	struct stat	   status;
+
+	if (dir == NULL && errno == ENOENT)
+		return files;
+	while ((entry = ReadDir(dir, directory)) != NULL)
+	{
+		EvnParquetListed *other = palloc(sizeof(EvnParquetListed));
+
+		other->path = psprintf("%s/%s", directory, entry->d_name);
+		if (is_visible(entry->d_name) && !evn_parquet_name_is_own(entry->d_name) &&
+			stat(other->path, &status) == 0 && S_ISREG(status.st_mode))
+		{
+			other->bytes = status.st_size;
+			files = lappend(files, other);
+		}
+	}
+	FreeDir(dir);
+	return files;
 }
 
 List *
 evn_parquet_table_files(const EvnParquetTable *table, int64 *bytes)
 {
-	List		  *paths = NIL;
-	DIR			  *dir = AllocateDir(table->directory);
-	struct dirent *entry;
-	struct stat	   status;
+	List	 *files;
+	ListCell *cell;
 
-	*bytes = 0;
 	check_location(table);
-	if (dir == NULL && errno == ENOENT)
-		return NIL;
-	while ((entry = ReadDir(dir, table->directory)) != NULL)
-	{
-		char *path = psprintf("%s/%s", table->directory, entry->d_name);
+	files = add_others(host->read_files(table->directory), table->directory);
+	list_sort(files, compare_listed);
+	*bytes = 0;
+	foreach(cell, files)
+		*bytes += ((EvnParquetListed *) lfirst(cell))->bytes;
+	return files;
+}
 
-		if (is_visible(entry->d_name) && stat(path, &status) == 0 && S_ISREG(status.st_mode))
-		{
-			paths = lappend(paths, path);
-			*bytes += status.st_size;
-		}
-	}
-	FreeDir(dir);
-	list_sort(paths, compare_paths);
-	return paths;
+void
+evn_parquet_table_list(const EvnParquetTable *table, const char *name, int64 rows, int64 bytes)
+{
+	host->add_file(table->directory, name, rows, bytes);
 }
 
 void

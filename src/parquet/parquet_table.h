@@ -11,6 +11,7 @@
 
 #include "compat.h"
 #include "parquet_arrow.h"
+#include "parquet_servers.h"
 
 typedef struct EvnParquetTable
 {
@@ -28,11 +29,19 @@ extern EvnParquetTable *evn_parquet_table_get(Oid relid);
 extern void evn_parquet_table_may_read(void);
 extern void evn_parquet_table_may_write(void);
 
+/* Where the manifest is; called before anything else. */
+extern void evn_parquet_table_set_host(const EvnParquetHost *host);
+
 /*
- * Paths of the files that readers see, by name, palloc'd, and their size in
- * bytes together; none when nothing was ever written.
+ * EvnParquetListed * of the files that the query sees, by name, palloc'd, and
+ * their size in bytes together: those of the manifest, and what others put
+ * into the directory.
  */
 extern List *evn_parquet_table_files(const EvnParquetTable *table, int64 *bytes);
+
+/* Add a file to the manifest. */
+extern void evn_parquet_table_list(const EvnParquetTable *table, const char *name, int64 rows,
+								   int64 bytes);
 
 /* Make the directory of the table, but not the location. */
 extern void evn_parquet_table_make(const EvnParquetTable *table);

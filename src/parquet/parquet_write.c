@@ -13,6 +13,7 @@
 
 #include "parquet_build.h"
 #include "parquet_file.h"
+#include "parquet_sweep.h"
 #include "parquet_write.h"
 
 #define BATCH_ROWS		8192
@@ -56,7 +57,7 @@ evn_parquet_write_begin(Relation rel)
 	/* complain of columns before there are rows */
 	evn_parquet_type_schema(write->types, write->ntypes, &unused);
 	write->batch = evn_parquet_build_new(write->types, attributes, write->ntypes);
-	evn_parquet_file_sweep(write->table);
+	evn_parquet_sweep(write->table);
 	return write;
 }
 
@@ -107,7 +108,7 @@ static void
 finish_file(EvnParquetWrite *write)
 {
 	if (write->file != NULL)
-		evn_parquet_file_finish(write->file);
+		evn_parquet_file_finish(write->file, write->table, write->file_rows);
 	write->file = NULL;
 	write->file_rows = write->group_rows = write->group_bytes = 0;
 }
