@@ -429,6 +429,27 @@ write_free(EvnParquetWriter *writer) noexcept
 
 /* ---- reading */
 
+/* The library gives them the type of those that say that they are none. */
+Status
+mark_int96(const EvnParquetReader &reader, std::shared_ptr<arrow::Schema> *schema)
+{
+	const auto &columns = *reader.file->parquet_reader()->metadata()->schema();
+	const auto &fields = reader.file->manifest().schema_fields;
+
+	for (int i = 0; i < (*schema)->num_fields(); i++)
+	{
+		const auto &field = fields.at(static_cast<size_t>(i));
+
+		if (!field.is_leaf() ||
+			columns.Column(field.column_index)->physical_type() != parquet::Type::INT96)
+			continue;
+		ARROW_ASSIGN_OR_RAISE(
+			*schema, (*schema)->SetField(i, (*schema)->field(i)->WithType(arrow::timestamp(
+												arrow::TimeUnit::MICRO, EVN_PARQUET_INT96))));
+	}
+	return Status::OK();
+}
+
 EvnParquetReader *
 read_open(int fd, struct ArrowSchema *schema, EvnParquetError *error) noexcept
 {
@@ -441,12 +462,15 @@ read_open(int fd, struct ArrowSchema *schema, EvnParquetError *error) noexcept
 
 		   file_properties.set_page_checksum_verification(true);
 		   arrow_properties.set_pre_buffer(false);
+		   /* they reach further than nanoseconds of 64 bits */
+		   arrow_properties.set_coerce_int96_timestamp_unit(arrow::TimeUnit::MICRO);
 		   arrow_properties.set_batch_size(batch_rows);
 		   reader = std::make_unique<EvnParquetReader>();
 		   ARROW_RETURN_NOT_OK(builder.Open(std::make_shared<Source>(fd), file_properties));
 		   ARROW_RETURN_NOT_OK(
 			   builder.memory_pool(pool())->properties(arrow_properties)->Build(&reader->file));
 		   ARROW_RETURN_NOT_OK(reader->file->GetSchema(&found));
+		   ARROW_RETURN_NOT_OK(mark_int96(*reader, &found));
 		   return arrow::ExportSchema(*found, schema);
 	   });
 

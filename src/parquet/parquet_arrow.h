@@ -57,6 +57,8 @@ struct ArrowArray
 /* of the table and the structs in this file */
 #define EVN_PARQUET_ARROW_VERSION 1
 
+#define EVN_PARQUET_INT96 "int96"
+
 typedef enum EvnParquetFailure
 {
 	EVN_PARQUET_BAD_FILE,
@@ -100,7 +102,10 @@ typedef struct EvnParquetArrow
 	/* also of a file that is given up; touches no file */
 	void (*write_free)(EvnParquetWriter *writer);
 
-	/* Read the footer; the schema is the caller's to release. */
+	/*
+	 * Read the footer; the schema is the caller's to release.  Timestamps of the
+	 * old kind, which do not say whether they are instants, are of zone EVN_PARQUET_INT96.
+	 */
 	EvnParquetReader *(*read_open)(int fd, struct ArrowSchema *schema, EvnParquetError *error);
 	int64_t (*read_row_count)(const EvnParquetReader *reader);
 	int (*read_group_count)(const EvnParquetReader *reader);

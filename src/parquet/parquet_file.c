@@ -196,7 +196,8 @@ evn_parquet_file_create(const EvnParquetTable *table, struct ArrowSchema *schema
 	EvnParquetError		   error;
 
 	evn_parquet_table_make(table);
-	file->fd = try_to_open(file->path, O_RDWR | O_CREAT | O_EXCL);
+	/* one of that name is left of a transaction whose id was lost in a crash */
+	file->fd = try_to_open(file->path, O_RDWR | O_CREAT | O_TRUNC);
 	if (file->fd < 0)
 		raise_open(file->path);
 	/* from here on it is removed, whatever happens */
@@ -267,8 +268,10 @@ evn_parquet_file_finish(EvnParquetFile *file, const EvnParquetTable *table, int6
 	name =
 		evn_parquet_name_published(file->xid, file->number, footer_checksum(file->fd, file->path));
 	close_file(file);
-	hide(file, path_of(file->directory, name));
 	evn_parquet_table_list(table, name, rows, status.st_size);
+	/* a crash must not let another transaction have the id in the name, and commit for us */
+	XLogFlush(XactLastRecEnd);
+	hide(file, path_of(file->directory, name));
 }
 
 /* ---- the end of transactions */

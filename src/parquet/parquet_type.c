@@ -224,6 +224,7 @@ read_parameters(EvnParquetShape *shape, const char *parameters)
 			break;
 		default:
 			shape->zoned = parameters[0] != '\0';
+			shape->either = strcmp(parameters, EVN_PARQUET_INT96) == 0;
 	}
 }
 
@@ -291,7 +292,7 @@ accepts_value(const EvnParquetType *type, const EvnParquetShape *shape)
 		case TIMESTAMPOID:
 		case TIMESTAMPTZOID:
 			return shape->wire == EVN_WIRE_TIMESTAMP &&
-				   shape->zoned == (type->typid == TIMESTAMPTZOID);
+				   (shape->either || shape->zoned == (type->typid == TIMESTAMPTZOID));
 		case UUIDOID:
 			return shape->wire == EVN_WIRE_FIXED && shape->width == type->width;
 		default:

@@ -61,6 +61,7 @@ typedef struct EvnParquetShape
 	int						width;		/* bytes of a value, or of an offset */
 	int64					per_second; /* of timestamps */
 	bool					zoned;		/* they are instants */
+	bool					either;		/* who wrote them did not say */
 	int						scale;		/* of decimals */
 	struct EvnParquetShape *element;	/* of lists */
 	struct EvnParquetShape *dictionary; /* the values, which this holds indexes of; else null */
