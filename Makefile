@@ -4,7 +4,7 @@
 # a PostgreSQL with its server headers.  The commands of this house bring their
 # own set-up and live in test/tools, one script each.
 
-HOUSE = bench bench-peers bench-sources bench-trends check demo down format format-check fuzz help psql setup up
+HOUSE = bench bench-lake bench-peers bench-sources bench-trends check demo down format format-check fuzz help psql setup up
 ours := $(filter $(HOUSE),$(MAKECMDGOALS))
 
 .DEFAULT_GOAL := all
@@ -36,6 +36,8 @@ bench:
 	@test/bench/run
 bench-peers:
 	@test/bench/peers
+bench-lake:
+	@test/bench/lake
 bench-sources:
 	@test/bench/sources
 bench-trends:
