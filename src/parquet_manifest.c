@@ -36,7 +36,8 @@ copy_row(uint64 row, const char *directory, MemoryContext context)
 	EvnParquetListed *listed = palloc(sizeof(EvnParquetListed));
 
 	listed->path = psprintf("%s/%s", directory, TextDatumGetCString(evn_spi_value(row, 1)));
-	listed->bytes = DatumGetInt64(evn_spi_value(row, 2));
+	listed->rows = DatumGetInt64(evn_spi_value(row, 2));
+	listed->bytes = DatumGetInt64(evn_spi_value(row, 3));
 	MemoryContextSwitchTo(before);
 	return listed;
 }
@@ -52,7 +53,7 @@ evn_parquet_manifest_read(const char *directory)
 	uint64		  nrows;
 
 	evn_spi_begin(&spi, evn_spi_catalog_owner());
-	nrows = evn_spi_read("SELECT name, bytes FROM evilnet.parquet_file WHERE directory = $1"
+	nrows = evn_spi_read("SELECT name, rows, bytes FROM evilnet.parquet_file WHERE directory = $1"
 						 " ORDER BY name COLLATE \"C\"",
 						 1, types, values, NULL);
 	for (uint64 i = 0; i < nrows; i++)

@@ -11,6 +11,7 @@
 typedef struct EvnParquetListed
 {
 	char *path;
+	int64 rows; /* -1: not known */
 	int64 bytes;
 } EvnParquetListed;
 

@@ -16,7 +16,6 @@
 #include <exception>
 #include <memory>
 #include <new>
-#include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
@@ -38,6 +37,7 @@
 #include <parquet/arrow/writer.h>
 #include <parquet/exception.h>
 #include <parquet/properties.h>
+#include <parquet/statistics.h>
 
 using arrow::Result;
 using arrow::Status;
@@ -374,6 +374,8 @@ struct EvnParquetReader
 {
 	std::unique_ptr<parquet::arrow::FileReader> file;
 	std::unique_ptr<arrow::RecordBatchReader>	rows;
+	std::string									low; /* of the bounds asked for last */
+	std::string									high;
 };
 
 namespace {
@@ -477,16 +479,16 @@ read_open(int fd, struct ArrowSchema *schema, EvnParquetError *error) noexcept
 	return ok ? reader.release() : nullptr;
 }
 
-int64_t
-read_row_count(const EvnParquetReader *reader) noexcept
-{
-	return reader->file->parquet_reader()->metadata()->num_rows();
-}
-
 int
 read_group_count(const EvnParquetReader *reader) noexcept
 {
 	return reader->file->num_row_groups();
+}
+
+const parquet::arrow::SchemaField &
+field_at(const EvnParquetReader &reader, int column)
+{
+	return reader.file->manifest().schema_fields.at(static_cast<size_t>(column));
 }
 
 void
@@ -499,20 +501,120 @@ add_leaves(const parquet::arrow::SchemaField &field, std::vector<int> *leaves)
 }
 
 bool
-read_columns(EvnParquetReader *reader, const int *columns, int ncolumns,
-			 EvnParquetError *error) noexcept
+read_columns(EvnParquetReader *reader, const int *groups, int ngroups, const int *columns,
+			 int ncolumns, EvnParquetError *error) noexcept
 {
 	return guarded(error, EVN_PARQUET_BAD_FILE, [&]() -> Status {
 		std::vector<int> leaves;
-		std::vector<int> groups(static_cast<size_t>(reader->file->num_row_groups()));
 
 		for (int i = 0; i < ncolumns; i++)
-			add_leaves(reader->file->manifest().schema_fields.at(static_cast<size_t>(columns[i])),
-					   &leaves);
-		std::iota(groups.begin(), groups.end(), 0);
-		ARROW_ASSIGN_OR_RAISE(reader->rows, reader->file->GetRecordBatchReader(groups, leaves));
+			add_leaves(field_at(*reader, columns[i]), &leaves);
+		ARROW_ASSIGN_OR_RAISE(
+			reader->rows,
+			reader->file->GetRecordBatchReader(std::vector<int>(groups, groups + ngroups), leaves));
 		return Status::OK();
 	});
+}
+
+int64_t
+read_group_rows(const EvnParquetReader *reader, int group) noexcept
+{
+	EvnParquetError ignored;
+	int64_t			rows = 0;
+
+	guarded(&ignored, EVN_PARQUET_BAD_FILE, [&] {
+		rows = reader->file->parquet_reader()->metadata()->RowGroup(group)->num_rows();
+		return Status::OK();
+	});
+	return rows;
+}
+
+int64_t
+read_group_bytes(const EvnParquetReader *reader, int group, int column) noexcept
+{
+	EvnParquetError ignored;
+	int64_t			bytes = 0;
+
+	guarded(&ignored, EVN_PARQUET_BAD_FILE, [&] {
+		std::vector<int> leaves;
+		auto			 row_group = reader->file->parquet_reader()->metadata()->RowGroup(group);
+
+		add_leaves(field_at(*reader, column), &leaves);
+		for (int leaf : leaves)
+			bytes += row_group->ColumnChunk(leaf)->total_compressed_size();
+		return Status::OK();
+	});
+	return bytes;
+}
+
+template <typename Statistics>
+void
+set_numbers(const parquet::Statistics &statistics, EvnParquetBounds *bounds)
+{
+	const auto &typed = static_cast<const Statistics &>(statistics);
+
+	bounds->kind = EVN_BOUNDS_NUMBER;
+	bounds->low = typed.min();
+	bounds->high = typed.max();
+}
+
+/* Statistics of an order that is not ours, such as unsigned, are not told of. */
+bool
+set_bounds(EvnParquetReader *reader, const parquet::Statistics &statistics,
+		   EvnParquetBounds *bounds)
+{
+	if (!statistics.HasMinMax())
+		return false;
+	const auto order = statistics.descr()->sort_order();
+
+	if (statistics.physical_type() == parquet::Type::INT32 && order == parquet::SortOrder::SIGNED)
+		set_numbers<parquet::Int32Statistics>(statistics, bounds);
+	else if (statistics.physical_type() == parquet::Type::INT64 &&
+			 order == parquet::SortOrder::SIGNED)
+		set_numbers<parquet::Int64Statistics>(statistics, bounds);
+	else if (statistics.physical_type() == parquet::Type::BYTE_ARRAY &&
+			 order == parquet::SortOrder::UNSIGNED)
+	{
+		bounds->kind = EVN_BOUNDS_BYTES;
+		reader->low = statistics.EncodeMin();
+		reader->high = statistics.EncodeMax();
+		bounds->low_bytes = reader->low.data();
+		bounds->low_len = reader->low.size();
+		bounds->high_bytes = reader->high.data();
+		bounds->high_len = reader->high.size();
+	}
+	else
+		return false;
+	return true;
+}
+
+bool
+read_bounds(EvnParquetReader *reader, int group, int column, EvnParquetBounds *bounds) noexcept
+{
+	EvnParquetError ignored;
+	bool			known = false;
+
+	guarded(&ignored, EVN_PARQUET_BAD_FILE, [&] {
+		const auto &field = field_at(*reader, column);
+
+		if (!field.is_leaf())
+			return Status::OK();
+		auto chunk = reader->file->parquet_reader()->metadata()->RowGroup(group)->ColumnChunk(
+			field.column_index);
+
+		if (!chunk->is_stats_set())
+			return Status::OK();
+		const auto statistics = chunk->statistics();
+
+		known = set_bounds(reader, *statistics, bounds);
+		if (!known && statistics->HasNullCount() && statistics->null_count() == chunk->num_values())
+		{
+			bounds->kind = EVN_BOUNDS_NULLS;
+			known = true;
+		}
+		return Status::OK();
+	});
+	return known;
 }
 
 bool
@@ -555,8 +657,10 @@ constexpr EvnParquetArrow table = {
 	write_finish,
 	write_free,
 	read_open,
-	read_row_count,
 	read_group_count,
+	read_group_rows,
+	read_group_bytes,
+	read_bounds,
 	read_columns,
 	read_rows,
 	read_free,

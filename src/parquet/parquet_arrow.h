@@ -13,6 +13,7 @@
 #define EVN_PARQUET_ARROW_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -55,7 +56,7 @@ struct ArrowArray
 #endif /* ARROW_C_DATA_INTERFACE */
 
 /* of the table and the structs in this file */
-#define EVN_PARQUET_ARROW_VERSION 1
+#define EVN_PARQUET_ARROW_VERSION 2
 
 #define EVN_PARQUET_INT96 "int96"
 
@@ -80,6 +81,25 @@ typedef struct EvnParquetFormat
 	int			level;
 	bool		has_level; /* else the codec's own */
 } EvnParquetFormat;
+
+typedef enum EvnParquetBoundsKind
+{
+	EVN_BOUNDS_NULLS,  /* there are no values */
+	EVN_BOUNDS_NUMBER, /* of 32 or 64 bits, signed, in the unit of the file */
+	EVN_BOUNDS_BYTES,  /* of strings, by unsigned bytes */
+} EvnParquetBoundsKind;
+
+/* No value of a column in a row group is below or above these. */
+typedef struct EvnParquetBounds
+{
+	EvnParquetBoundsKind kind;
+	int64_t				 low;
+	int64_t				 high;
+	const char			*low_bytes; /* valid until the next call */
+	const char			*high_bytes;
+	size_t				 low_len;
+	size_t				 high_len;
+} EvnParquetBounds;
 
 typedef struct EvnParquetWriter EvnParquetWriter;
 typedef struct EvnParquetReader EvnParquetReader;
@@ -107,11 +127,15 @@ typedef struct EvnParquetArrow
 	 * old kind, which do not say whether they are instants, are of zone EVN_PARQUET_INT96.
 	 */
 	EvnParquetReader *(*read_open)(int fd, struct ArrowSchema *schema, EvnParquetError *error);
-	int64_t (*read_row_count)(const EvnParquetReader *reader);
 	int (*read_group_count)(const EvnParquetReader *reader);
-	/* Choose the columns, at least one, as places in the schema, ascending. */
-	bool (*read_columns)(EvnParquetReader *reader, const int *columns, int ncolumns,
-						 EvnParquetError *error);
+	int64_t (*read_group_rows)(const EvnParquetReader *reader, int group);
+	/* Compressed bytes of a column in a row group. */
+	int64_t (*read_group_bytes)(const EvnParquetReader *reader, int group, int column);
+	/* False when the file does not tell. */
+	bool (*read_bounds)(EvnParquetReader *reader, int group, int column, EvnParquetBounds *bounds);
+	/* Choose row groups, and columns, at least one, as places in the schema, ascending. */
+	bool (*read_columns)(EvnParquetReader *reader, const int *groups, int ngroups,
+						 const int *columns, int ncolumns, EvnParquetError *error);
 	/* The next rows, a struct array of the chosen columns; its release is null after the last. */
 	bool (*read_rows)(EvnParquetReader *reader, struct ArrowArray *rows, EvnParquetError *error);
 	void (*read_free)(EvnParquetReader *reader);

@@ -20,6 +20,7 @@
 
 #include "compat.h"
 #include "parquet_file.h"
+#include "parquet_prune.h"
 #include "parquet_scan.h"
 #include "parquet_servers.h"
 #include "parquet_write.h"
@@ -46,12 +47,22 @@ _PG_init(void)
 static void
 get_rel_size(PlannerInfo *root, RelOptInfo *rel, Oid relid)
 {
-	int64 bytes;
+	ListCell *cell;
+	double	  bytes = 0;
+	double	  rows = 0;
 
 	evn_parquet_table_may_read();
-	(void) evn_parquet_table_files(evn_parquet_table_get(relid), &bytes);
 	set_baserel_size_estimates(root, rel);
-	rel->tuples = Max(1, COMPRESSION * (double) bytes / Max(rel->reltarget->width, 8));
+	foreach(cell, evn_parquet_table_files(evn_parquet_table_get(relid)))
+	{
+		EvnParquetListed *file = lfirst(cell);
+
+		bytes += file->bytes;
+		rows += file->rows >= 0
+					? (double) file->rows
+					: COMPRESSION * (double) file->bytes / Max(rel->reltarget->width, 8);
+	}
+	rel->tuples = Max(1, rows);
 	rel->rows = clamp_row_est(
 		rel->tuples * clauselist_selectivity(root, rel->baserestrictinfo, 0, JOIN_INNER, NULL));
 	rel->pages = (BlockNumber) Min(bytes / BLCKSZ, MaxBlockNumber);
@@ -92,18 +103,44 @@ static ForeignScan *
 get_plan(PlannerInfo *root, RelOptInfo *rel, Oid relid, ForeignPath *path, List *tlist,
 		 List *clauses, Plan *outer)
 {
-	return make_foreignscan(tlist, extract_actual_clauses(clauses, false), rel->relid, NIL,
-							needed_columns(rel, relid), NIL, NIL, outer);
+	List *quals = extract_actual_clauses(clauses, false);
+	List *expressions;
+	List *conditions = evn_parquet_prune_plan(rel, quals, &expressions);
+
+	return make_foreignscan(tlist, quals, rel->relid, expressions,
+							list_make2(needed_columns(rel, relid), conditions), NIL, NIL, outer);
 }
 
 /* ---- reading */
+
+typedef struct PlannedScan
+{
+	EvnParquetPrune *prune;
+	EvnParquetScan	*rows;
+	bool			 is_evaluated; /* the conditions, since the last restart */
+} PlannedScan;
 
 static void
 begin_scan(ForeignScanState *node, int eflags)
 {
 	ForeignScan *plan = castNode(ForeignScan, node->ss.ps.plan);
+	PlannedScan *scan = palloc0(sizeof(PlannedScan));
 
-	node->fdw_state = evn_parquet_scan_begin(node->ss.ss_currentRelation, plan->fdw_private);
+	scan->prune = evn_parquet_prune_begin(lsecond(plan->fdw_private), plan->fdw_exprs, &node->ss);
+	scan->rows = evn_parquet_scan_begin(node->ss.ss_currentRelation, linitial(plan->fdw_private),
+										scan->prune);
+	node->fdw_state = scan;
+}
+
+/* What the conditions compare with is known when the first row is wanted. */
+static void
+evaluate_conditions(ForeignScanState *node)
+{
+	PlannedScan *scan = node->fdw_state;
+
+	if (!scan->is_evaluated)
+		evn_parquet_prune_evaluate(scan->prune, node->ss.ps.ps_ExprContext);
+	scan->is_evaluated = true;
 }
 
 static TupleTableSlot *
@@ -111,32 +148,41 @@ iterate_scan(ForeignScanState *node)
 {
 	TupleTableSlot *slot = node->ss.ss_ScanTupleSlot;
 
-	(void) evn_parquet_scan_next(node->fdw_state, slot);
+	evaluate_conditions(node);
+	(void) evn_parquet_scan_next(((PlannedScan *) node->fdw_state)->rows, slot);
 	return slot;
 }
 
 static void
 rescan(ForeignScanState *node)
 {
-	evn_parquet_scan_restart(node->fdw_state);
+	PlannedScan *scan = node->fdw_state;
+
+	scan->is_evaluated = false;
+	evn_parquet_scan_restart(scan->rows);
 }
 
 static void
 end_scan(ForeignScanState *node)
 {
 	if (node->fdw_state != NULL)
-		evn_parquet_scan_restart(node->fdw_state);
+		evn_parquet_scan_restart(((PlannedScan *) node->fdw_state)->rows);
 }
 
 static void
 explain_scan(ForeignScanState *node, ExplainState *es)
 {
+	PlannedScan		 *scan = node->fdw_state;
 	EvnParquetSummary summary;
 
-	evn_parquet_scan_restart(node->fdw_state);
-	summary = evn_parquet_scan_summary(node->fdw_state);
+	if (evn_parquet_prune_is_constant(scan->prune))
+		evaluate_conditions(node);
+	evn_parquet_scan_restart(scan->rows);
+	summary = evn_parquet_scan_summary(scan->rows);
 	ExplainPropertyInteger("Files", NULL, summary.files, es);
 	ExplainPropertyInteger("Row Groups", NULL, summary.row_groups, es);
+	ExplainPropertyInteger("Row Groups Pruned", NULL, summary.pruned, es);
+	ExplainPropertyInteger("Bytes", NULL, summary.bytes, es);
 }
 
 /* ---- writing */

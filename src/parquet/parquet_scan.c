@@ -49,6 +49,8 @@ struct EvnParquetScan
 	MemoryContext	 file_context;
 	OpenFile		*file;	  /* null between files */
 	const Column	*current; /* for the context of errors */
+	EvnParquetPrune *prune;
+	int				 natts;
 };
 
 /* ---- one file */
@@ -92,7 +94,6 @@ open_file(const char *path)
 	file->reader = arrow->read_open(file->fd, &file->schema, &error);
 	if (file->reader == NULL)
 		evn_parquet_table_raise(&error, path);
-	file->uncounted = arrow->read_row_count(file->reader);
 	return file;
 }
 
@@ -150,25 +151,51 @@ match_columns(EvnParquetScan *scan, OpenFile *file, int *chosen)
 	return n;
 }
 
+/* The row groups that have to be read; returns their number. */
+static int
+choose_groups(const EvnParquetScan *scan, OpenFile *file, const int *chosen, int *groups)
+{
+	int				  total = evn_parquet_arrow()->read_group_count(file->reader);
+	int				 *fields = palloc(sizeof(int) * (scan->natts + 1));
+	EvnParquetShape **shapes = palloc0(sizeof(EvnParquetShape *) * (scan->natts + 1));
+	int				  n = 0;
+
+	for (int i = 0; i <= scan->natts; i++)
+		fields[i] = -1;
+	for (int i = 0; i < scan->ncolumns; i++)
+		if (scan->columns[i].shape != NULL)
+		{
+			fields[scan->columns[i].attribute + 1] = chosen[scan->columns[i].child];
+			shapes[scan->columns[i].attribute + 1] = scan->columns[i].shape;
+		}
+	for (int i = 0; i < total; i++)
+		if (!evn_parquet_prune_group(scan->prune, file->reader, i, fields, shapes))
+			groups[n++] = i;
+	return n;
+}
+
 /* The next file; when it has nothing that is asked for, its rows are counted only. */
 static void
 open_next(EvnParquetScan *scan)
 {
-	MemoryContext before = MemoryContextSwitchTo(scan->file_context);
-	OpenFile	 *file =
-		open_file(((EvnParquetListed *) list_nth(scan->files, scan->next_file++))->path);
-	int			   *chosen = palloc(sizeof(int) * (file->schema.n_children + 1));
-	int				n = match_columns(scan, file, chosen);
+	MemoryContext	  before = MemoryContextSwitchTo(scan->file_context);
+	EvnParquetListed *listed = list_nth(scan->files, scan->next_file++);
+	OpenFile		 *file = open_file(listed->path);
+	int				 *chosen = palloc(sizeof(int) * (file->schema.n_children + 1));
+	int *groups = palloc(sizeof(int) * (evn_parquet_arrow()->read_group_count(file->reader) + 1));
+	int	 ncolumns = match_columns(scan, file, chosen);
+	int	 ngroups = choose_groups(scan, file, chosen, groups);
 	EvnParquetError error;
 
-	if (n > 0)
+	if (ncolumns == 0)
 	{
-		file->uncounted = 0;
-		if (!evn_parquet_arrow()->read_columns(file->reader, chosen, n, &error))
-			evn_parquet_table_raise(&error, file->path);
-	}
-	else
 		file->next = -1;
+		for (int i = 0; i < ngroups; i++)
+			file->uncounted += evn_parquet_arrow()->read_group_rows(file->reader, groups[i]);
+	}
+	else if (!evn_parquet_arrow()->read_columns(file->reader, groups, ngroups, chosen, ncolumns,
+												&error))
+		evn_parquet_table_raise(&error, file->path);
 	scan->file = file;
 	MemoryContextSwitchTo(before);
 }
@@ -253,17 +280,18 @@ evn_parquet_scan_next(EvnParquetScan *scan, TupleTableSlot *slot)
 /* ---- scans */
 
 EvnParquetScan *
-evn_parquet_scan_begin(Relation rel, List *columns)
+evn_parquet_scan_begin(Relation rel, List *columns, EvnParquetPrune *prune)
 {
 	EvnParquetScan *scan = palloc0(sizeof(EvnParquetScan));
-	int64			bytes;
 	ListCell	   *cell;
 
 	evn_parquet_table_may_read();
 	scan->table = evn_parquet_table_get(RelationGetRelid(rel));
-	scan->files = evn_parquet_table_files(scan->table, &bytes);
+	scan->files = evn_parquet_table_files(scan->table);
 	scan->file_context =
 		AllocSetContextCreate(CurrentMemoryContext, "Parquet file", ALLOCSET_DEFAULT_SIZES);
+	scan->prune = prune;
+	scan->natts = RelationGetDescr(rel)->natts;
 	scan->columns = palloc0(sizeof(Column) * (list_length(columns) + 1));
 	foreach(cell, columns)
 	{
@@ -283,6 +311,23 @@ evn_parquet_scan_restart(EvnParquetScan *scan)
 	scan->next_file = 0;
 }
 
+static void
+add_to_summary(EvnParquetScan *scan, OpenFile *file, EvnParquetSummary *summary)
+{
+	int	 total = evn_parquet_arrow()->read_group_count(file->reader);
+	int *chosen = palloc(sizeof(int) * (file->schema.n_children + 1));
+	int *groups = palloc(sizeof(int) * (total + 1));
+	int	 ncolumns = match_columns(scan, file, chosen);
+	int	 ngroups = choose_groups(scan, file, chosen, groups);
+
+	summary->row_groups += total;
+	summary->pruned += total - ngroups;
+	for (int i = 0; i < ngroups; i++)
+		for (int j = 0; j < ncolumns; j++)
+			summary->bytes +=
+				evn_parquet_arrow()->read_group_bytes(file->reader, groups[i], chosen[j]);
+}
+
 EvnParquetSummary
 evn_parquet_scan_summary(EvnParquetScan *scan)
 {
@@ -293,8 +338,7 @@ evn_parquet_scan_summary(EvnParquetScan *scan)
 	{
 		MemoryContext before = MemoryContextSwitchTo(scan->file_context);
 
-		summary.row_groups += evn_parquet_arrow()->read_group_count(
-			open_file(((EvnParquetListed *) lfirst(cell))->path)->reader);
+		add_to_summary(scan, open_file(((EvnParquetListed *) lfirst(cell))->path), &summary);
 		MemoryContextSwitchTo(before);
 		leave_file(scan);
 	}

@@ -8,20 +8,25 @@
 #include "executor/tuptable.h"
 #include "utils/relcache.h"
 
+#include "parquet_prune.h"
+
 typedef struct EvnParquetScan EvnParquetScan;
 
 typedef struct EvnParquetSummary
 {
 	int64 files;
 	int64 row_groups;
+	int64 pruned; /* row groups that need not be read */
+	int64 bytes;  /* to be read of the others, compressed */
 } EvnParquetSummary;
 
 /*
  * Begin to read columns (attribute numbers, from 1); with none of them, rows
- * are only counted.  Raises unless the current user may read files of the
- * server.  In the current context; what it holds besides memory goes with that.
+ * are only counted.  Row groups that prune excludes when a file is opened are
+ * passed over.  Raises unless the current user may read files of the server.
+ * In the current context; what it holds besides memory goes with that.
  */
-extern EvnParquetScan *evn_parquet_scan_begin(Relation rel, List *columns);
+extern EvnParquetScan *evn_parquet_scan_begin(Relation rel, List *columns, EvnParquetPrune *prune);
 
 /*
  * The next row into the slot, false after the last; columns not asked for are

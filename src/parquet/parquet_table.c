@@ -146,6 +146,7 @@ add_others(List *files, const char *directory)
 		if (is_visible(entry->d_name) && !evn_parquet_name_is_own(entry->d_name) &&
 			stat(other->path, &status) == 0 && S_ISREG(status.st_mode))
 		{
+			other->rows = -1;
 			other->bytes = status.st_size;
 			files = lappend(files, other);
 		}
@@ -155,17 +156,13 @@ add_others(List *files, const char *directory)
 }
 
 List *
-evn_parquet_table_files(const EvnParquetTable *table, int64 *bytes)
+evn_parquet_table_files(const EvnParquetTable *table)
 {
-	List	 *files;
-	ListCell *cell;
+	List *files;
 
 	check_location(table);
 	files = add_others(host->read_files(table->directory), table->directory);
 	list_sort(files, compare_listed);
-	*bytes = 0;
-	foreach(cell, files)
-		*bytes += ((EvnParquetListed *) lfirst(cell))->bytes;
 	return files;
 }
 

@@ -33,11 +33,10 @@ extern void evn_parquet_table_may_write(void);
 extern void evn_parquet_table_set_host(const EvnParquetHost *host);
 
 /*
- * EvnParquetListed * of the files that the query sees, by name, palloc'd, and
- * their size in bytes together: those of the manifest, and what others put
- * into the directory.
+ * EvnParquetListed * of the files that the query sees, by name, palloc'd: those
+ * of the manifest, and what others put into the directory.
  */
-extern List *evn_parquet_table_files(const EvnParquetTable *table, int64 *bytes);
+extern List *evn_parquet_table_files(const EvnParquetTable *table);
 
 /* Add a file to the manifest. */
 extern void evn_parquet_table_list(const EvnParquetTable *table, const char *name, int64 rows,

@@ -130,6 +130,49 @@ sql(q{CREATE FOREIGN TABLE evolved (extra text, t text, id bigint) SERVER lake O
 is(sql('SELECT count(*), count(extra), sum(id), count(t) FROM evolved'), '5|0|15|4', 'columns are found by name');
 sql_fails($node, 'postgres', q{CREATE FOREIGN TABLE wrong (t int) SERVER lake OPTIONS (path 'types'); SELECT t FROM wrong}, 'HV004', 'is not of a type that is read as integer', 'a column of another type');
 
+# ---- row groups that are not read
+
+sql(q{
+	CREATE TABLE r AS SELECT i AS id, nullif(i % 700, 13) * 10000000000 AS i8, DATE '1969-06-01' + i AS d, TIMESTAMP '1969-12-31 23:00' + i * INTERVAL '1.5 s' AS ts,
+		TIMESTAMPTZ '2026-11-01 00:00+00' - i * INTERVAL '1 day 1 us' AS tz, nullif('t' || (i / 250), 't3') AS t FROM generate_series(1, 3000) i;
+	CREATE FOREIGN TABLE r_own (id int, i8 bigint, d date, ts timestamp, tz timestamptz, t text) SERVER lake OPTIONS (path 'r_own', row_group_rows '100');
+	CREATE FOREIGN TABLE r_duckdb (id bigint, i8 bigint, d date, ts timestamp, tz timestamptz, t text) SERVER lake OPTIONS (path 'r_duckdb');
+	CREATE FOREIGN TABLE r_millis (id int, i8 bigint, d date, ts timestamp, tz timestamptz, t text) SERVER lake OPTIONS (path 'r_millis');
+	CREATE FOREIGN TABLE r_int96 (id int, i8 bigint, d date, ts timestamp, tz timestamptz, t text) SERVER lake OPTIONS (path 'r_int96');
+	INSERT INTO r_own SELECT * FROM r});
+foreach my $writer ('duckdb', 'millis', 'int96')
+{
+	mkdir("$lake/r_$writer");
+	python('rewrite', $writer, "$lake/r_own", "$lake/r_$writer/file.parquet");
+	chmod(0755, "$lake/r_$writer");
+}
+# thousands of comparisons with values that are there, or are not, as constants and as parameters
+my $missed = sql(q{
+	CREATE TABLE missed (condition text, foreign_table text);
+	DO $$
+	DECLARE
+		c text; o text; v text; f text; condition text; wanted bigint; found bigint;
+	BEGIN
+		PERFORM setseed(0.5);
+		FOR n IN 1 .. 300 LOOP
+			c := (ARRAY['id', 'i8', 'd', 'ts', 'tz', 't'])[1 + floor(random() * 6)];
+			o := CASE WHEN c = 't' AND random() < 0.7 THEN '=' ELSE (ARRAY['<', '<=', '=', '>=', '>'])[1 + floor(random() * 5)] END;
+			EXECUTE format('SELECT CASE floor(random() * 4)::int WHEN 0 THEN min(%1$I)::text WHEN 1 THEN max(%1$I)::text ELSE (SELECT %1$I::text FROM r ORDER BY random() LIMIT 1) END FROM r', c) INTO v;
+			condition := CASE WHEN random() < 0.5 THEN format('%I %s %L', c, o, v) ELSE format('%L %s %I', v, o, c) END;
+			FOREACH f IN ARRAY ARRAY['r_own', 'r_duckdb', 'r_millis', 'r_int96'] LOOP
+				CONTINUE WHEN f = 'r_millis' AND c = 'tz';
+				EXECUTE format('SELECT count(*), (SELECT count(*) FROM %I WHERE %s) FROM r WHERE %s', f, condition, condition) INTO wanted, found;
+				IF found <> wanted THEN INSERT INTO missed VALUES (condition, f); END IF;
+			END LOOP;
+		END LOOP;
+	END $$;
+	SELECT count(*), min(foreign_table || ': ' || condition) FROM missed});
+is($missed, '0|', 'no row is missed');
+like(sql(q{SET plan_cache_mode = force_generic_plan; PREPARE p (int) AS SELECT count(*) FROM r_own WHERE id > $1; EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off) EXECUTE p (2950)}),
+	qr/Row Groups: 30\n *Row Groups Pruned: 29\n/, 'row groups are passed over, by parameters too');
+like(sql(q{EXPLAIN (COSTS off) SELECT * FROM r_duckdb WHERE t = 'none'}), qr/Row Groups: (\d+)\n *Row Groups Pruned: \1\n *Bytes: 0/, 'and by text');
+like(sql('EXPLAIN SELECT * FROM r_own'), qr/rows=3000 /, 'the manifest tells how many rows there are');
+
 # ---- transactions
 
 sql(q{CREATE FOREIGN TABLE t (id bigint, who text) SERVER lake OPTIONS (path 't', file_rows '1000')});

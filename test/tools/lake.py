@@ -83,6 +83,10 @@ def rewrite(writer, directory, file):
         pq.write_table(plain(table), file, version="1.0", compression="none", use_dictionary=False, store_schema=False)
     elif writer == "int96":
         pq.write_table(plain(table), file, compression="gzip", use_deprecated_int96_timestamps=True, store_schema=False)
+    elif writer == "millis":
+        # of timestamps without a zone; row groups that are not sorted
+        table = plain(table).set_column(3, "ts", table.column("ts").cast(pa.timestamp("ms")))
+        pq.write_table(table.take(pa.array([i * 7 % table.num_rows for i in range(table.num_rows)])), file, row_group_size=50)
     elif writer == "wide":
         # other types of Arrow for the same values
         wide = {pa.string(): pa.large_string(), pa.binary(): pa.large_binary()}
