@@ -464,6 +464,8 @@ read_open(int fd, struct ArrowSchema *schema, EvnParquetError *error) noexcept
 
 		   file_properties.set_page_checksum_verification(true);
 		   arrow_properties.set_pre_buffer(false);
+		   /* so that what is a UUID says so */
+		   arrow_properties.set_arrow_extensions_enabled(true);
 		   /* they reach further than nanoseconds of 64 bits */
 		   arrow_properties.set_coerce_int96_timestamp_unit(arrow::TimeUnit::MICRO);
 		   arrow_properties.set_batch_size(batch_rows);

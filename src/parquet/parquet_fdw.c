@@ -9,17 +9,22 @@
 
 #include "catalog/pg_type.h"
 #include "commands/explain.h"
+#include "common/pg_prng.h"
+#include "executor/executor.h"
 #include "foreign/fdwapi.h"
+#include "miscadmin.h"
 #include "optimizer/cost.h"
 #include "optimizer/pathnode.h"
 #include "optimizer/planmain.h"
 #include "optimizer/restrictinfo.h"
 #include "parser/parsetree.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 
 #include "compat.h"
 #include "parquet_file.h"
+#include "parquet_import.h"
 #include "parquet_prune.h"
 #include "parquet_scan.h"
 #include "parquet_servers.h"
@@ -40,6 +45,20 @@ void
 _PG_init(void)
 {
 	evn_parquet_file_init();
+}
+
+/* ---- columns */
+
+/* Attribute numbers, from 1. */
+static List *
+all_columns(TupleDesc desc)
+{
+	List *columns = NIL;
+
+	for (int i = 0; i < desc->natts; i++)
+		if (!TupleDescAttr(desc, i)->attisdropped)
+			columns = lappend_int(columns, i + 1);
+	return columns;
 }
 
 /* ---- plans */
@@ -222,6 +241,59 @@ end_write(EState *estate, ResultRelInfo *result)
 		evn_parquet_write_end(result->ri_FdwState);
 }
 
+/* ---- what statistics are made from */
+
+/* Each row has the same chance to be in the sample: reservoir sampling, Vitter's algorithm R. */
+static int
+acquire_sample(Relation rel, int elevel, HeapTuple *rows, int wanted, double *total, double *dead)
+{
+	TupleDesc		desc = RelationGetDescr(rel);
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
+	EvnParquetScan *scan =
+		evn_parquet_scan_begin(rel, all_columns(desc), evn_parquet_prune_begin(NIL, NIL, NULL));
+	MemoryContext row_context =
+		AllocSetContextCreate(CurrentMemoryContext, "Parquet sample", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext before = MemoryContextSwitchTo(row_context);
+	int			  n = 0;
+
+	*total = *dead = 0;
+	while (evn_parquet_scan_next(scan, slot))
+	{
+		int place = n < wanted ? n : (int) (pg_prng_double(&pg_global_prng_state) * (*total + 1));
+
+		*total += 1;
+		if (place < wanted)
+		{
+			MemoryContextSwitchTo(before);
+			if (n < wanted)
+				n++;
+			else
+				heap_freetuple(rows[place]);
+			rows[place] = ExecCopySlotHeapTuple(slot);
+			MemoryContextSwitchTo(row_context);
+		}
+		MemoryContextReset(row_context);
+		CHECK_FOR_INTERRUPTS();
+	}
+	MemoryContextSwitchTo(before);
+	ExecDropSingleTupleTableSlot(slot);
+	return n;
+}
+
+static bool
+analyze_table(Relation rel, AcquireSampleRowsFunc *acquire, BlockNumber *pages)
+{
+	double	  bytes = 0;
+	ListCell *cell;
+
+	evn_parquet_table_may_read();
+	foreach(cell, evn_parquet_table_files(evn_parquet_table_get(RelationGetRelid(rel))))
+		bytes += ((EvnParquetListed *) lfirst(cell))->bytes;
+	*acquire = acquire_sample;
+	*pages = (BlockNumber) Min(1 + bytes / BLCKSZ, MaxBlockNumber);
+	return true;
+}
+
 /* ---- the table of callbacks */
 
 FdwRoutine *
@@ -238,6 +310,8 @@ evn_parquet_fdw_routine(const EvnParquetHost *host)
 	routine->ReScanForeignScan = rescan;
 	routine->EndForeignScan = end_scan;
 	routine->ExplainForeignScan = explain_scan;
+	routine->AnalyzeForeignTable = analyze_table;
+	routine->ImportForeignSchema = evn_parquet_import;
 	routine->IsForeignRelUpdatable = is_updatable;
 	routine->BeginForeignModify = begin_modify;
 	routine->BeginForeignInsert = begin_insert;

@@ -54,18 +54,40 @@ number(List *options, const char *name, int64 otherwise)
 	return value == NULL ? otherwise : strtoll(value, NULL, 10);
 }
 
+char *
+evn_parquet_table_location(const ForeignServer *server)
+{
+	const char *option_value = option(server->options, "location", "");
+	bool		is_url = strncmp(option_value, "file://", 7) == 0;
+	char	   *location = pstrdup(is_url ? option_value + 7 : option_value);
+
+	canonicalize_path(location);
+	return location;
+}
+
+/* As the option "path" of tables is: it must not lead out of the location. */
+void
+evn_parquet_table_check_path(const char *path)
+{
+	for (const char *part = path;; part += strcspn(part, "/") + 1)
+	{
+		if (strcspn(part, "/") == 0 || part[0] == '.')
+			ereport(ERROR, (errcode(ERRCODE_FDW_SCHEMA_NOT_FOUND),
+							errmsg("invalid directory \"%s\"", path),
+							errhint("Write a directory under the server's location as name or "
+									"name/name, or \"/\" for the location itself.")));
+		if (part[strcspn(part, "/")] == '\0')
+			return;
+	}
+}
+
 EvnParquetTable *
 evn_parquet_table_get(Oid relid)
 {
 	EvnParquetTable *table = palloc0(sizeof(EvnParquetTable));
 	ForeignTable	*foreign = GetForeignTable(relid);
-	List			*of_server = GetForeignServer(foreign->serverid)->options;
-	const char		*location = option(of_server, "location", "");
 
-	if (strncmp(location, "file://", 7) == 0)
-		location += 7;
-	table->location = pstrdup(location);
-	canonicalize_path(table->location);
+	table->location = evn_parquet_table_location(GetForeignServer(foreign->serverid));
 	table->directory = psprintf("%s/%s", table->location, option(foreign->options, "path", ""));
 	table->format.compression = option(foreign->options, "compression", "zstd");
 	table->format.has_level = option(foreign->options, "compression_level", NULL) != NULL;

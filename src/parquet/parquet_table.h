@@ -6,6 +6,7 @@
 #ifndef EVN_PARQUET_TABLE_H
 #define EVN_PARQUET_TABLE_H
 
+#include "foreign/foreign.h"
 #include "nodes/pg_list.h"
 #include "utils/relcache.h"
 
@@ -24,6 +25,12 @@ typedef struct EvnParquetTable
 
 /* Options of the table; needs a transaction; palloc'd. */
 extern EvnParquetTable *evn_parquet_table_get(Oid relid);
+
+/* The server's directory, absolute; palloc'd. */
+extern char *evn_parquet_table_location(const ForeignServer *server);
+
+/* Raise unless it is a path under a location. */
+extern void evn_parquet_table_check_path(const char *path);
 
 /* Raise unless the current user may read, or write, files of the server. */
 extern void evn_parquet_table_may_read(void);

@@ -261,6 +261,30 @@ evn_parquet_type_shape(const struct ArrowSchema *schema)
 	return shape;
 }
 
+/* A number of keys and values, each behind its length. */
+bool
+evn_parquet_type_is_uuid(const struct ArrowSchema *schema)
+{
+	static const char name[] = "arrow.uuid";
+	const char		 *next = schema->metadata;
+	int32			  n;
+	int32			  len;
+
+	if (next == NULL)
+		return false;
+	memcpy(&n, next, sizeof(n));
+	next += sizeof(n);
+	for (int i = 0; i < 2 * n; i++)
+	{
+		memcpy(&len, next, sizeof(len));
+		next += sizeof(len);
+		if (len == (int32) strlen(name) && memcmp(next, name, len) == 0)
+			return true;
+		next += len;
+	}
+	return false;
+}
+
 /* an unsigned number needs one bit more */
 static bool
 fits_integer(const EvnParquetShape *shape, int width)

@@ -79,6 +79,9 @@ extern void evn_parquet_type_schema(EvnParquetType **types, int ntypes, struct A
 /* What a column of a file is; palloc'd. */
 extern EvnParquetShape *evn_parquet_type_shape(const struct ArrowSchema *schema);
 
+/* Whether it says that it is a UUID. */
+extern bool evn_parquet_type_is_uuid(const struct ArrowSchema *schema);
+
 /* Whether a column of the type can be read from it. */
 extern bool evn_parquet_type_accepts(const EvnParquetType *type, const EvnParquetShape *shape);
 

@@ -1,22 +1,28 @@
 #!/usr/bin/env python3
 """Parquet files as others read and write them.
 
-    lake.py read pyarrow|duckdb DIRECTORY           rows as JSON arrays of texts, by the first column
+    lake.py read pyarrow|duckdb|spark DIRECTORY     rows as JSON arrays of texts, by the first column
     lake.py rewrite WRITER DIRECTORY FILE           the same rows, written by somebody else
 
-Needs pyarrow and duckdb: test/tools/lake_python.
+Needs pyarrow and duckdb (test/tools/lake_python), or pyspark for Spark.
 """
 import datetime
 import decimal
+import glob
 import json
 import math
+import shutil
 import sys
+import tempfile
 import uuid
 
-import duckdb
-import pyarrow as pa
-import pyarrow.dataset as ds
-import pyarrow.parquet as pq
+try:
+    import duckdb
+    import pyarrow as pa
+    import pyarrow.dataset as ds
+    import pyarrow.parquet as pq
+except ModuleNotFoundError:
+    import pyspark.sql
 
 UTC = datetime.timezone.utc
 
@@ -32,8 +38,9 @@ def text(value):
             return {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}[repr(value)]
         return repr(value).removesuffix(".0")
     if isinstance(value, decimal.Decimal):
-        return format(value, "f")
-    if isinstance(value, bytes):
+        # however many zeros there are at its end
+        return format(value.normalize(decimal.Context(prec=50)), "f")
+    if isinstance(value, (bytes, bytearray)):
         return value.hex()
     if isinstance(value, datetime.datetime):
         zone = "+00" if value.tzinfo is not None else ""
@@ -50,7 +57,20 @@ def text(value):
     return str(value)
 
 
+def spark_session():
+    spark = (pyspark.sql.SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false")
+             .config("spark.sql.session.timeZone", "UTC").config("spark.sql.parquet.inferTimestampNTZ.enabled", "true").getOrCreate())
+    spark.sparkContext.setLogLevel("ERROR")
+    return spark
+
+
 def rows_of(engine, directory):
+    if engine == "spark":
+        table = spark_session().read.parquet(directory)
+        # Python has no times as far away as Spark, which writes them as we want them, in zone UTC
+        texts = {"timestamp": "concat(cast(%s AS string), '+00')", "timestamp_ntz": "cast(%s AS string)"}
+        return [list(row) for row in table.selectExpr(
+            *(texts.get(field.dataType.typeName(), "%s") % ("`%s`" % field.name) for field in table.schema)).collect()]
     if engine == "pyarrow":
         table = ds.dataset(directory, format="parquet").to_table()
         return [list(row) for row in zip(*(column.to_pylist() for column in table.columns))]
@@ -72,7 +92,16 @@ def plain(table):
                      for column in (c.combine_chunks() for c in table.columns)], schema=pa.schema(fields))
 
 
+def rewrite_by_spark(directory, file):
+    spark = spark_session()
+    with tempfile.TemporaryDirectory() as parts:
+        spark.read.parquet(directory).coalesce(1).write.mode("overwrite").parquet(parts)
+        shutil.copy(glob.glob(parts + "/*.parquet")[0], file)
+
+
 def rewrite(writer, directory, file):
+    if writer == "spark":
+        return rewrite_by_spark(directory, file)
     table = ds.dataset(directory, format="parquet").to_table()
     if writer == "duckdb":
         duckdb.connect().execute("COPY (SELECT * FROM read_parquet('%s/*.parquet')) TO '%s' (FORMAT parquet, ROW_GROUP_SIZE 2048)"
