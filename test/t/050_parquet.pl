@@ -144,6 +144,9 @@ foreach my $value ([ 'd', 'infinity' ], [ 'ts', '-infinity' ], [ 'tz', 'infinity
 
 	sql_fails($node, 'postgres', "INSERT INTO far ($column) VALUES ('$infinity')", '22023', "column \"$column\": Parquet has no ", "$infinity in $column");
 }
+sql(q{CREATE FOREIGN TABLE nan_of (n numeric(5,2)) SERVER lake OPTIONS (path 'nan')});
+sql_fails($node, 'postgres', q{INSERT INTO nan_of VALUES (1), ('NaN')}, '22023', 'column "n": Parquet has no ', 'a numeric that is none');
+is(sql('SELECT count(*) FROM nan_of'), 0, 'of which the statement leaves nothing');
 sql(q{CREATE FOREIGN TABLE money_of (m money) SERVER lake OPTIONS (path 'm'); CREATE FOREIGN TABLE bare (n numeric) SERVER lake OPTIONS (path 'n')});
 sql_fails($node, 'postgres', q{INSERT INTO money_of VALUES (1)}, '0A000', 'column "m" is of type money, which evilnet_parquet does not have', 'a type that is not there');
 sql_fails($node, 'postgres', q{INSERT INTO bare VALUES (1)}, '0A000', 'numeric without a precision', 'a bare numeric');
