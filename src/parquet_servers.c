@@ -105,6 +105,15 @@ check_level(const char *value)
 }
 
 static void
+check_out_of_range(const char *value)
+{
+	if (strcmp(value, "error") != 0 && strcmp(value, "null") != 0 && strcmp(value, "clamp") != 0)
+		ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+						errmsg("invalid option \"out_of_range\": \"%s\"", value),
+						errhint("It is one of: error, null, clamp.")));
+}
+
+static void
 check_row_group_rows(const char *value)
 {
 	check_number("row_group_rows", value, MAX_ROW_GROUP);
@@ -126,6 +135,7 @@ static const struct
 	{"path", ForeignTableRelationId, check_path},
 	{"compression", ForeignTableRelationId, check_compression},
 	{"compression_level", ForeignTableRelationId, check_level},
+	{"out_of_range", ForeignTableRelationId, check_out_of_range},
 	{"row_group_rows", ForeignTableRelationId, check_row_group_rows},
 	{"file_rows", ForeignTableRelationId, check_file_rows},
 };
@@ -142,7 +152,7 @@ check_option(const char *name, const char *value, Oid catalog)
 	ereport(ERROR,
 			(errcode(ERRCODE_FDW_INVALID_OPTION_NAME), errmsg("invalid option \"%s\"", name),
 			 errhint("Servers of evilnet_parquet take location, foreign tables path, compression, "
-					 "compression_level, row_group_rows and file_rows.")));
+					 "compression_level, row_group_rows, file_rows and out_of_range.")));
 }
 
 static const char *

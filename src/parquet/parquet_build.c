@@ -15,6 +15,7 @@
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/memutils.h"
+#include "utils/numeric.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
@@ -131,34 +132,72 @@ init_level(Level *level)
 
 /* ---- values */
 
+/* What stands for a value that Parquet does not have. */
 static void
-refuse(const EvnParquetType *type, const char *what)
+replace_value(const EvnParquetType *type, const char *what, const Datum *nearest, Datum *value,
+			  bool *isnull)
 {
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("column \"%s\": Parquet has no %s", type->column, what),
-					errhint("Store null instead, or leave such rows out.")));
+	if (type->policy == EVN_PARQUET_CLAMP && nearest != NULL)
+		*value = *nearest;
+	else if (type->policy != EVN_PARQUET_ERROR)
+		*isnull = true;
+	else
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("column \"%s\": Parquet has no %s", type->column, what),
+				 errhint("Leave such rows out, or set option \"out_of_range\" of the foreign "
+						 "table to null or clamp.")));
 }
 
-static int32
-unix_date(const EvnParquetType *type, DateADT date)
+static void
+fit_date(const EvnParquetType *type, Datum *value, bool *isnull)
 {
+	DateADT date = DatumGetDateADT(*value);
+	Datum	nearest = DateADTGetDatum(
+		  (DATE_IS_NOBEGIN(date) ? DATETIME_MIN_JULIAN : DATE_END_JULIAN - 1) - POSTGRES_EPOCH_JDATE);
+
 	if (DATE_NOT_FINITE(date))
-		refuse(type, "infinite dates");
-	return date + EVN_PARQUET_EPOCH_DAYS;
+		replace_value(type, "infinite dates", &nearest, value, isnull);
 }
 
-static int64
-unix_timestamp(const EvnParquetType *type, Timestamp timestamp)
+/* Microseconds since 1970 end in the year 294246, a little before those since 2000. */
+static void
+fit_timestamp(const EvnParquetType *type, Datum *value, bool *isnull)
 {
-	int64 micros;
+	const Timestamp last = PG_INT64_MAX - EVN_PARQUET_EPOCH_MICROS;
+	Timestamp		timestamp = DatumGetTimestamp(*value);
+	Datum			nearest = TimestampGetDatum(timestamp < 0 ? MIN_TIMESTAMP : last);
 
 	if (TIMESTAMP_NOT_FINITE(timestamp))
-		refuse(type, "infinite timestamps");
-	if (pg_add_s64_overflow(timestamp, EVN_PARQUET_EPOCH_MICROS, &micros))
-		ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-						errmsg("column \"%s\": timestamp out of range of Parquet", type->column),
-						errhint("In microseconds it ends in the year 294246.")));
-	return micros;
+		replace_value(type, "infinite timestamps", &nearest, value, isnull);
+	else if (timestamp > last)
+		replace_value(type, "timestamps as late", &nearest, value, isnull);
+}
+
+/* A column with a precision holds no infinity. */
+static void
+fit_numeric(const EvnParquetType *type, Datum *value, bool *isnull)
+{
+	if (numeric_is_nan(DatumGetNumeric(*value)))
+		replace_value(type, "numeric NaN", NULL, value, isnull);
+}
+
+static void
+fit(const EvnParquetType *type, Datum *value, bool *isnull)
+{
+	switch (type->typid)
+	{
+		case DATEOID:
+			fit_date(type, value, isnull);
+			break;
+		case TIMESTAMPOID:
+		case TIMESTAMPTZOID:
+			fit_timestamp(type, value, isnull);
+			break;
+		case NUMERICOID:
+			fit_numeric(type, value, isnull);
+			break;
+	}
 }
 
 /* Digits of a numeric, which its typmod gave the scale, as one number. */
@@ -170,8 +209,6 @@ unscaled(const EvnParquetType *type, Datum value)
 	int	   decimals = -1;
 	int128 number = 0;
 
-	if (*digit < '0' || *digit > '9')
-		refuse(type, "numeric NaN or infinity");
 	for (; *digit != '\0'; digit++)
 	{
 		if (*digit == '.')
@@ -219,12 +256,12 @@ append_fixed(Level *leaf, const EvnParquetType *type, Datum value)
 			put(place, &(float8) {DatumGetFloat8(value)}, sizeof(float8));
 			break;
 		case DATEOID:
-			days = unix_date(type, DatumGetDateADT(value));
+			days = DatumGetDateADT(value) + EVN_PARQUET_EPOCH_DAYS;
 			put(place, &days, sizeof(days));
 			break;
 		case TIMESTAMPOID:
 		case TIMESTAMPTZOID:
-			micros = unix_timestamp(type, DatumGetTimestamp(value));
+			micros = DatumGetTimestamp(value) + EVN_PARQUET_EPOCH_MICROS;
 			put(place, &micros, sizeof(micros));
 			break;
 		case UUIDOID:
@@ -273,6 +310,8 @@ append_bytes(Level *leaf, const EvnParquetType *type, Datum value)
 static void
 append_leaf(Level *leaf, const EvnParquetType *type, Datum value, bool isnull)
 {
+	if (!isnull)
+		fit(type, &value, &isnull);
 	if (type->width == EVN_PARQUET_BIT)
 		append_bit(&leaf->values, leaf->length, !isnull && DatumGetBool(value));
 	else if (type->width > 0 && isnull)

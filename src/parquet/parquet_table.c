@@ -54,6 +54,14 @@ number(List *options, const char *name, int64 otherwise)
 	return value == NULL ? otherwise : strtoll(value, NULL, 10);
 }
 
+static EvnParquetPolicy
+policy(const char *name)
+{
+	return strcmp(name, "null") == 0	? EVN_PARQUET_NULL
+		   : strcmp(name, "clamp") == 0 ? EVN_PARQUET_CLAMP
+										: EVN_PARQUET_ERROR;
+}
+
 char *
 evn_parquet_table_location(const ForeignServer *server)
 {
@@ -92,6 +100,7 @@ evn_parquet_table_get(Oid relid)
 	table->format.compression = option(foreign->options, "compression", "zstd");
 	table->format.has_level = option(foreign->options, "compression_level", NULL) != NULL;
 	table->format.level = (int) number(foreign->options, "compression_level", 0);
+	table->policy = policy(option(foreign->options, "out_of_range", "error"));
 	table->row_group_rows = number(foreign->options, "row_group_rows", ROW_GROUP_ROWS);
 	table->file_rows = number(foreign->options, "file_rows", FILE_ROWS);
 	return table;

@@ -13,12 +13,14 @@
 #include "compat.h"
 #include "parquet_arrow.h"
 #include "parquet_servers.h"
+#include "parquet_type.h"
 
 typedef struct EvnParquetTable
 {
 	char			*location;	/* of the server, absolute */
 	char			*directory; /* of the table, under it */
 	EvnParquetFormat format;
+	EvnParquetPolicy policy;
 	int64			 row_group_rows;
 	int64			 file_rows;
 } EvnParquetTable;

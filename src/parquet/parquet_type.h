@@ -12,22 +12,31 @@
 
 #include "parquet_arrow.h"
 
+/* What to do with a value that Parquet does not have. */
+typedef enum EvnParquetPolicy
+{
+	EVN_PARQUET_ERROR,
+	EVN_PARQUET_NULL,
+	EVN_PARQUET_CLAMP, /* the nearest one, null when there is none */
+} EvnParquetPolicy;
+
 /* A column of the table; of an array, its elements. */
 typedef struct EvnParquetType
 {
-	const char *column;
-	Oid			typid;
-	int32		typmod;
-	bool		is_array;
-	int16		typlen; /* of the type in PostgreSQL, for arrays of it */
-	bool		typbyval;
-	char		typalign;
-	const char *format; /* of Arrow; null of a numeric without a precision */
-	int			width;	/* bytes of a value; EVN_PARQUET_BIT, or EVN_PARQUET_BYTES */
-	int			scale;	/* of a numeric */
-	FmgrInfo	input;
-	Oid			ioparam;
-	FmgrInfo	output;
+	const char		*column;
+	EvnParquetPolicy policy; /* of who writes */
+	Oid				 typid;
+	int32			 typmod;
+	bool			 is_array;
+	int16			 typlen; /* of the type in PostgreSQL, for arrays of it */
+	bool			 typbyval;
+	char			 typalign;
+	const char		*format; /* of Arrow; null of a numeric without a precision */
+	int				 width;	 /* bytes of a value; EVN_PARQUET_BIT, or EVN_PARQUET_BYTES */
+	int				 scale;	 /* of a numeric */
+	FmgrInfo		 input;
+	Oid				 ioparam;
+	FmgrInfo		 output;
 } EvnParquetType;
 
 /* from 1970, where Parquet counts from, to 2000, where PostgreSQL does */

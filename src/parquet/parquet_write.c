@@ -49,7 +49,8 @@ evn_parquet_write_begin(Relation rel)
 		if (!TupleDescAttr(desc, i)->attisdropped)
 		{
 			attributes[write->ntypes] = i;
-			write->types[write->ntypes++] = evn_parquet_type_get(TupleDescAttr(desc, i));
+			write->types[write->ntypes] = evn_parquet_type_get(TupleDescAttr(desc, i));
+			write->types[write->ntypes++]->policy = write->table->policy;
 		}
 	if (write->ntypes == 0)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),

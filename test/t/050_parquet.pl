@@ -147,6 +147,16 @@ foreach my $value ([ 'd', 'infinity' ], [ 'ts', '-infinity' ], [ 'tz', 'infinity
 sql(q{CREATE FOREIGN TABLE nan_of (n numeric(5,2)) SERVER lake OPTIONS (path 'nan')});
 sql_fails($node, 'postgres', q{INSERT INTO nan_of VALUES (1), ('NaN')}, '22023', 'column "n": Parquet has no ', 'a numeric that is none');
 is(sql('SELECT count(*) FROM nan_of'), 0, 'of which the statement leaves nothing');
+sql(q{
+	CREATE FOREIGN TABLE nulled (d date, ts timestamp, tz timestamptz, n numeric(5,2), ad date[]) SERVER lake OPTIONS (path 'nulled', out_of_range 'null');
+	CREATE FOREIGN TABLE clamped (d date, ts timestamp, tz timestamptz, n numeric(5,2), ad date[]) SERVER lake OPTIONS (path 'clamped', out_of_range 'clamp')});
+foreach my $table ('nulled', 'clamped')
+{
+	sql(qq{INSERT INTO $table VALUES ('infinity', '-infinity', 'infinity', 'NaN', ARRAY['-infinity', '2026-01-01']::date[]), (NULL, '294276-12-31 23:59:59.999999', '2026-01-01+00', 1, NULL)});
+}
+is(sql('SELECT * FROM nulled ORDER BY tz'), "|||1.00|\n||||{NULL,2026-01-01}" =~ s/\|\|\|1/||2026-01-01 00:00:00+00|1/r, 'or null');
+is(sql('SELECT * FROM clamped ORDER BY tz'), "|294247-01-10 04:00:54.775807|2026-01-01 00:00:00+00|1.00|\n5874897-12-31|4714-11-24 00:00:00 BC|294247-01-10 04:00:54.775807+00||{\"4714-11-24 BC\",2026-01-01}", 'or the nearest');
+sql_fails($node, 'postgres', q{CREATE FOREIGN TABLE bad (id int) SERVER lake OPTIONS (path 'x', out_of_range 'wrap')}, 'HV024', 'It is one of: error, null, clamp', 'or no other');
 sql(q{CREATE FOREIGN TABLE money_of (m money) SERVER lake OPTIONS (path 'm'); CREATE FOREIGN TABLE bare (n numeric) SERVER lake OPTIONS (path 'n')});
 sql_fails($node, 'postgres', q{INSERT INTO money_of VALUES (1)}, '0A000', 'column "m" is of type money, which evilnet_parquet does not have', 'a type that is not there');
 sql_fails($node, 'postgres', q{INSERT INTO bare VALUES (1)}, '0A000', 'numeric without a precision', 'a bare numeric');
