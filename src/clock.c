@@ -42,5 +42,5 @@ evn_clock_jumped(EvnClockWatch *watch)
 	watch->steady_us = INSTR_TIME_GET_MICROSEC(steady);
 	watch->wall = GetCurrentTimestamp();
 	return last.wall != 0 &&
-		   Abs((watch->wall - last.wall) - (watch->steady_us - last.steady_us)) > JUMP_US;
+		   llabs((watch->wall - last.wall) - (watch->steady_us - last.steady_us)) > JUMP_US;
 }

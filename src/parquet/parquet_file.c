@@ -285,12 +285,23 @@ check_finished(void)
 			elog(ERROR, "Parquet file \"%s\" was not finished", file->path);
 }
 
+/* The file itself is on disk already. */
+void
+evn_parquet_file_publish(const char *directory, const char *hidden, const char *published)
+{
+	if (rename(hidden, published) == 0)
+		(void) fsync_fname_ext(directory, true, false, WARNING);
+	else if (errno != ENOENT)
+		ereport(WARNING, (errcode_for_file_access(),
+						  errmsg("could not rename file \"%s\" to \"%s\": %m", hidden, published)));
+}
+
 /* After the commit, which nothing may undo: what fails is left to evn_parquet_sweep. */
 static void
 publish_all(void)
 {
 	for (EvnParquetFile *file = files; file != NULL; file = file->next)
-		(void) durable_rename(file->path, file->published, WARNING);
+		evn_parquet_file_publish(file->directory, file->path, file->published);
 }
 
 static void

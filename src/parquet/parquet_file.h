@@ -37,6 +37,13 @@ extern int evn_parquet_file_open(const char *path);
 /* Close a descriptor of evn_parquet_file_open; raises nothing. */
 extern void evn_parquet_file_close(int fd);
 
+/*
+ * Give the file of a transaction that is committed its visible name.  Raises
+ * nothing: a WARNING tells of a failure, and what somebody else did is done.
+ */
+extern void evn_parquet_file_publish(const char *directory, const char *hidden,
+									 const char *published);
+
 /* Called when the module is loaded. */
 extern void evn_parquet_file_init(void);
 

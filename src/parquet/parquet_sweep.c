@@ -14,6 +14,7 @@
 #include "storage/fd.h"
 #include "storage/procarray.h"
 
+#include "parquet_file.h"
 #include "parquet_name.h"
 #include "parquet_sweep.h"
 
@@ -48,7 +49,7 @@ sweep_file(const char *directory, const char *name, FullTransactionId xid, bool 
 	if (!TransactionIdIsInProgress(short_xid))
 	{
 		if (is_complete && TransactionIdDidCommit(short_xid))
-			(void) durable_rename(path, psprintf("%s/%s", directory, name + 1), WARNING);
+			evn_parquet_file_publish(directory, path, psprintf("%s/%s", directory, name + 1));
 		else
 			remove_file(path);
 	}

@@ -339,10 +339,10 @@ my ($victim) = names('damaged');
 my $whole = slurp_file("$lake/damaged/$victim");
 my $right = sql('SELECT md5(string_agg(d::text, chr(10) ORDER BY id)) FROM damaged d');
 my %outcome = (right => 0, refused => 0, wrong => 0);
-my $mutants = $ENV{EVILNET_MUTANTS} // 300;
+my $mutants = $ENV{EVILNET_MUTANTS} || 300;
 my $session = $node->background_psql('postgres', on_error_stop => 0);
 
-srand($ENV{EVILNET_SEED} // 50);
+srand($ENV{EVILNET_SEED} || 50);
 $session->query(q{CREATE TEMP TABLE outcome (state text); CREATE PROCEDURE pg_temp.look() LANGUAGE plpgsql AS $$ BEGIN
 	INSERT INTO outcome SELECT md5(string_agg(d::text, chr(10) ORDER BY id)) FROM damaged d;
 	EXCEPTION WHEN OTHERS THEN INSERT INTO outcome VALUES (SQLSTATE); END $$});
