@@ -59,6 +59,7 @@ evn_json_lex_open(JsonLexContext *lex, const char *json, size_t len)
 
 #if PG_VERSION_NUM >= 180000
 #include "commands/explain_format.h"
+#include "commands/explain_state.h"
 #endif
 
 /* pg_database_ownercheck became object_ownercheck in 16 */
