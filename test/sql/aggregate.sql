@@ -212,7 +212,6 @@ SELECT query, refused(query) FROM (VALUES
 	-- the bucket
 	($$SELECT lang, count(*) FROM tweets GROUP BY 1$$),
 	($$SELECT date_trunc('hour', created_at), count(*) FROM tweets GROUP BY 1$$),
-	($$SELECT date_trunc('hour', created_at, 'UTC') AS b, count(*) FROM tweets GROUP BY 1$$),
 	($$SELECT evilnet.time_bucket('1 hour', created_at + '1 s'), count(*) FROM tweets GROUP BY 1$$),
 	($$SELECT evilnet.time_bucket(lang::interval, created_at), count(*) FROM tweets GROUP BY 1$$),
 	($$SELECT evilnet.time_bucket('1 hour', created_at, timezone => lang), count(*) FROM tweets GROUP BY 1$$),

@@ -243,7 +243,7 @@ SELECT * FROM news() WHERE alert = 'kept';
 CREATE FUNCTION elsewhere.reader() RETURNS text LANGUAGE sql STABLE AS 'SELECT current_user::text';
 CREATE FUNCTION elsewhere.rise() RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
-	ALTER ROLE alert_owner SUPERUSER;
+	CREATE ROLE alert_made;
 	RETURN true;
 END $$;
 CREATE FUNCTION elsewhere.rise(posts bigint) RETURNS boolean LANGUAGE plpgsql STABLE AS 'BEGIN RETURN elsewhere.rise(); END';
@@ -257,7 +257,7 @@ SELECT enabled, error FROM evilnet.alert WHERE name = 'rise';
 SELECT evilnet.alter_alert('rise', enabled => true);
 SELECT evilnet.maintain('heard');
 SELECT enabled, error FROM evilnet.alert WHERE name = 'rise';
-SELECT rolsuper FROM pg_roles WHERE rolname = 'alert_owner';
+SELECT count(*) FROM pg_roles WHERE rolname = 'alert_made';
 
 -- only who owns the stream
 SET ROLE alert_stranger;
