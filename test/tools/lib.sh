@@ -60,6 +60,16 @@ make_home()
   fi
 }
 
+# What was fetched once; tests, which run as the server's user, add to it.
+make_cache()
+{
+  make_home
+  if [ ! -d "$EVILNET_CACHE" ]; then
+    mkdir -p "$EVILNET_CACHE"
+    chown "$server_user" "$EVILNET_CACHE"
+  fi
+}
+
 # Sets pg_config and pg_bindir: PG_CONFIG if given, else the newest supported
 # PostgreSQL that has its server headers.  False when there is none.
 find_postgres()
