@@ -62,6 +62,7 @@ struct EvnFeedApi
 	const char *name; /* option "api" of a server */
 	const char *url;  /* unless the server has its own; NULL when it must, or has no network */
 	const char *token_path;	 /* where apps get a token; NULL when they do not */
+	const char *params;		 /* names of its parameters, with blanks between; NULL for none */
 	bool		websocket;	 /* its url is wss or ws */
 	bool		reads_files; /* there is no network, and the owner needs pg_read_server_files */
 

@@ -350,6 +350,7 @@ file_cursor(EvnFeed *handle)
 
 const EvnFeedApi evn_feed_file = {
 	.name = "file",
+	.params = "pace",
 	.reads_files = true,
 	.check = file_check,
 	.open = file_open,

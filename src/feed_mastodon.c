@@ -340,6 +340,7 @@ mastodon_cursor(EvnFeed *handle)
 const EvnFeedApi evn_feed_mastodon = {
 	.name = "mastodon",
 	.token_path = "/oauth/token",
+	.params = "tag",
 	.check = mastodon_check,
 	.open = mastodon_open,
 	.next = mastodon_next,

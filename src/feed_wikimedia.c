@@ -464,6 +464,7 @@ wikimedia_cursor(EvnFeed *handle)
 const EvnFeedApi evn_feed_wikimedia = {
 	.name = "wikimedia",
 	.url = "https://stream.wikimedia.org",
+	.params = "wiki",
 	.check = wikimedia_check,
 	.open = wikimedia_open,
 	.next = wikimedia_next,

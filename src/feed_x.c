@@ -590,6 +590,7 @@ const EvnFeedApi evn_feed_x = {
 	.name = "x",
 	.url = "https://api.x.com",
 	.token_path = "/oauth2/token",
+	.params = "rules query seconds backfill_minutes partition",
 	.check = x_check,
 	.dry_run = x_dry_run,
 	.open = x_open,

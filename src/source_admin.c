@@ -24,6 +24,9 @@
 #include "spi.h"
 #include "stream.h"
 
+/* of every source, see source.c */
+#define BUDGET_PARAMS "monthly_posts monthly_spend price"
+
 PG_FUNCTION_INFO_V1(evn_source_admin_create);
 PG_FUNCTION_INFO_V1(evn_source_admin_check);
 PG_FUNCTION_INFO_V1(evn_source_admin_alter);
@@ -118,6 +121,38 @@ write_source(FunctionCallInfo fcinfo)
 	evn_spi_end(&spi);
 }
 
+static bool
+is_listed(const JsonbValue *name, const char *names)
+{
+	for (const char *next = names; *next != '\0'; next += strspn(next, " "))
+	{
+		size_t len = strcspn(next, " ");
+
+		if ((int) len == name->val.string.len && memcmp(next, name->val.string.val, len) == 0)
+			return true;
+		next += len;
+	}
+	return false;
+}
+
+/* A parameter that is misspelt would be missing without a word. */
+static void
+check_names(const EvnFeedApi *api, const Jsonb *params)
+{
+	const char	  *of_api = api->params == NULL ? "" : api->params;
+	JsonbIterator *iterator = JsonbIteratorInit(unconstify(JsonbContainer *, &params->root));
+	JsonbValue	   value;
+
+	for (JsonbIteratorToken token = JsonbIteratorNext(&iterator, &value, true); token != WJB_DONE;
+		 token = JsonbIteratorNext(&iterator, &value, true))
+		if (token == WJB_KEY && !is_listed(&value, of_api) && !is_listed(&value, BUDGET_PARAMS))
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("sources of \"%s\" have no parameter \"%.*s\"", api->name,
+								   value.val.string.len, value.val.string.val),
+							errhint("They have: %s%s%s.", of_api, of_api[0] == '\0' ? "" : " ",
+									BUDGET_PARAMS)));
+}
+
 /* Raise unless the user may have such a source; its server. */
 static EvnFeedServer *
 check_source(const char *name, Oid userid, const char *endpoint, const Jsonb *params)
@@ -127,6 +162,7 @@ check_source(const char *name, Oid userid, const char *endpoint, const Jsonb *pa
 	if (!JB_ROOT_IS_OBJECT(params))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("argument \"%s\" must be a JSON object", "params")));
+	check_names(server->api, params);
 	server->api->check(endpoint, params);
 	evn_source_check_budget(params);
 	return server;

@@ -249,6 +249,7 @@ my $refused = sub {
 my $create = q{SELECT evilnet.create_source('bad', 'x', '%s', '%s', to_stream => 'app')};
 
 $refused->(sprintf($create, 'firehose', '{}'), qr/X has no endpoint "firehose".*It is one of/s, 'an unknown endpoint');
+$refused->(sprintf($create, 'filtered_stream', '{"rule": ["a"]}'), qr/sources of "x" have no parameter "rule".*They have: rules query/s, 'a parameter that is misspelt');
 $refused->(sprintf($create, 'filtered_stream', '{"rules": []}'), qr/must be an array of rules/, 'no rules');
 $refused->(sprintf($create, 'sample_stream', '{"rules": ["a"]}'), qr/has no rules/, 'rules of a sample');
 $refused->(sprintf($create, 'recent_search', '{}'), qr/needs a parameter "query"/, 'a search for nothing');
